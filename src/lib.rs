@@ -1,1 +1,7 @@
+//! Catchment: a generated video you paid for is never lost and never bought twice.
+//!
+//! The map, in reading order; `ARCHITECTURE.md` tells the walk of the data.
 
+pub mod domain; // decisions only
+pub mod ports; // the traits the steps need
+pub mod steps; // the story, one chapter a file

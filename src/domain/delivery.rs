@@ -1,0 +1,198 @@
+//! A delivery: one event to one endpoint, tried until it is taken or the schedule is out.
+
+use super::backoff::{self, Jitter};
+use super::event::{Event, EventKind};
+use super::ids::{EndpointId, EventId, Tenant};
+use super::task::words;
+use super::time::Timestamp;
+use std::fmt;
+use std::time::Duration;
+
+/// A subscriber.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub tenant: Tenant,
+    pub url: String,
+    /// Empty: the default types ([`EventKind::is_default`]).
+    pub types: Vec<EventKind>,
+    pub format: Format,
+    pub secret: Secret,
+    pub created_at: Timestamp,
+    pub disabled_at: Option<Timestamp>,
+    /// Every event up to this sequence has been turned into a delivery or passed over.
+    pub cursor: u64,
+}
+
+impl Endpoint {
+    pub fn wants(&self, event: &Event) -> bool {
+        let about_itself = event.data.endpoint.as_deref() == Some(self.id.0.as_str());
+        let typed = if self.types.is_empty() {
+            event.kind.is_default()
+        } else {
+            self.types.contains(&event.kind)
+        };
+        event.tenant == self.tenant && typed && !about_itself
+    }
+}
+
+/// The bytes a signature is keyed with. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(<hidden>)")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Standard,
+    CloudEvents,
+    Runware,
+}
+
+words!(Format { Standard = "standard", CloudEvents = "cloudevents", Runware = "runware" });
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryStatus {
+    /// Not tried yet.
+    Pending,
+    /// A worker holds the lease.
+    Sending,
+    /// Tried, to be tried again.
+    Waiting,
+    Delivered,
+    /// Out of attempts, or the endpoint said 410: an operator may redrive it.
+    Dead,
+}
+
+words!(DeliveryStatus {
+    Pending = "pending",
+    Sending = "sending",
+    Waiting = "waiting",
+    Delivered = "delivered",
+    Dead = "dead",
+});
+
+/// A claimed delivery with all that is needed to send it.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub id: i64,
+    pub endpoint: Endpoint,
+    pub event: Event,
+    /// Counted from 1: the try that is about to be made.
+    pub attempt: u32,
+}
+
+/// What a try came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// 2xx.
+    Delivered { status: u16 },
+    /// Anything else that answered; a redirect is not followed and counts here.
+    Refused {
+        status: u16,
+        retry_after: Option<Duration>,
+        excerpt: String,
+    },
+    /// Nothing answered: a stable code (`timeout`, `connect`, `dns`, `tls`, `forbidden_address` …).
+    Unreached { code: &'static str },
+}
+
+/// One try, as it is kept for people to read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    pub number: u32,
+    pub at: Timestamp,
+    pub duration: Duration,
+    pub outcome: Outcome,
+}
+
+/// What follows a try.
+#[derive(Clone, Debug, PartialEq)]
+pub enum After {
+    Delivered,
+    RetryAt(Timestamp),
+    /// No attempts left.
+    Dead,
+    /// The endpoint said 410: it is disabled, and this delivery is dead.
+    Gone,
+}
+
+/// The wait before each try (`events.schedule`); dead after the last.
+#[derive(Clone, Debug)]
+pub struct Schedule(pub Vec<Duration>);
+
+impl Schedule {
+    /// What follows attempt number `attempt`: each wait ±20 %, never earlier than the endpoint's `Retry-After`.
+    pub fn after(&self, attempt: u32, outcome: &Outcome, now: Timestamp, jitter: Jitter) -> After {
+        let retry_after = match outcome {
+            Outcome::Delivered { .. } => return After::Delivered,
+            Outcome::Refused { status: 410, .. } => return After::Gone,
+            Outcome::Refused { retry_after, .. } => retry_after.unwrap_or_default().min(MAX_RETRY_AFTER),
+            Outcome::Unreached { .. } => Duration::ZERO,
+        };
+        match self.0.get(attempt as usize) {
+            None => After::Dead,
+            Some(wait) => After::RetryAt(now.plus(backoff::around(*wait, 0.2, jitter).max(retry_after))),
+        }
+    }
+}
+
+/// Longest `Retry-After` an endpoint can ask for: a day, well inside the schedule.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// The id of an operator event about this endpoint and the event that failed there.
+pub fn operator_event_id(kind: EventKind, endpoint: &EndpointId, event: &EventId) -> EventId {
+    EventId::derive(&[kind.as_str(), &endpoint.0, event.as_str()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn refused(status: u16) -> Outcome {
+        Outcome::Refused {
+            status,
+            retry_after: None,
+            excerpt: String::new(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn i12_every_delivery_ends(n in 1usize..13, j in 0.0f64..1.0, attempt in 1u32..40) {
+            let schedule = Schedule(vec![Duration::from_secs(10); n]);
+            let now = Timestamp::from_millis(0);
+            match schedule.after(attempt, &refused(500), now, Jitter(j)) {
+                After::Dead => prop_assert!(attempt as usize >= n),
+                After::RetryAt(at) => {
+                    prop_assert!((attempt as usize) < n);
+                    prop_assert!((8_000..=12_000).contains(&at.as_millis()));
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_a_failure_410_ends_and_retry_after_is_obeyed() {
+        let schedule = Schedule(vec![Duration::ZERO, Duration::from_secs(5)]);
+        let now = Timestamp::from_millis(0);
+        let after = |o: &Outcome| schedule.after(1, o, now, Jitter(0.5));
+        assert_eq!(
+            after(&refused(302)),
+            After::RetryAt(Timestamp::from_millis(5_000))
+        );
+        assert_eq!(after(&refused(410)), After::Gone);
+        let busy = Outcome::Refused {
+            status: 503,
+            retry_after: Some(Duration::from_secs(90)),
+            excerpt: String::new(),
+        };
+        assert_eq!(after(&busy), After::RetryAt(Timestamp::from_millis(90_000)));
+    }
+}

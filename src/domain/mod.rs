@@ -1,0 +1,15 @@
+//! Decisions only: no async, no IO, no clock, no SQL, no wire formats. Same input, same answer.
+
+pub mod asset; // Asset, AssetState, ObjectKey
+pub mod backoff; // delay(attempt, jitter)
+pub mod delivery; // Endpoint, Delivery, Attempt: retry or dead letter
+pub mod event; // Event, EventKind, EventData
+pub mod file; // TaskFile: a task with its assets, and every decision about them
+pub mod ids; // TaskId, ResultId, AssetId, EventId, EndpointId
+pub mod lease; // Lease<T>, Fence
+pub mod report; // Report: one meaning for callback and poll answer
+pub mod signature; // Standard Webhooks: sign and verify bytes
+pub mod task; // Task, TaskState
+pub mod time; // Timestamp
+pub mod token; // the secret in a callback URL
+pub mod transition; // what a decision asks to be written

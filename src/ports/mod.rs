@@ -1,0 +1,13 @@
+//! The traits the steps need; their doc comments are the contract.
+
+pub mod blobs; // Blobs: put_stream, verify
+pub mod clock; // Clock, Rng
+pub mod health; // Health: what is degraded, whether we can store
+pub mod provider; // Provider: submit, query, read a callback body
+pub mod sink; // Sink: deliver
+pub mod source; // Sources: open a link
+pub mod store; // TaskStore, Inbox, Leases, Outbox, Accounts; `Store` is their sum
+pub mod wake; // Wakeups: a hint that a queue has work
+
+/// Where an error came from, kept for the log.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
