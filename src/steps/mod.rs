@@ -1,4 +1,7 @@
 //! The story, one chapter a file, each a function over ports. No step calls another: they meet in the store.
 
+pub mod dispatch; // a stored task → the provider, at most once accepted
+pub mod ingest; // what the provider said → results, events, verdict, in one commit
+pub mod poll; // a wake-up, or silence → the provider is asked
 pub mod receive; // a callback's body → a stored receipt
 pub mod submit; // a client's tasks → stored, answered
