@@ -5,9 +5,8 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    ArchiveMode, ByteSize, ConfigErrors, DAY, Fault, HOUR, MINUTE, Origin, Settings,
-    units::{Setting, format_duration},
-    values::is_key_char,
+    ArchiveMode, ByteSize, ConfigErrors, DAY, Fault, HOUR, MINUTE, Origin, Settings, setting::Setting,
+    units::format_duration, values::is_key_char,
 };
 
 /// What the settings are for; only `Serve` has settings that must be given.
@@ -103,7 +102,7 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// Demands `holds` of the first key; the other keys are part of the rule.
+    /// Demands that `holds`, else blames the first of `keys` that a source names: that is the line to look at.
     fn demand(
         &mut self,
         keys: &[&'static str],
@@ -114,14 +113,19 @@ impl Rules<'_> {
         if holds || keys.iter().any(|key| self.skip.contains(*key)) {
             return;
         }
-        let origin = self.settings.origins.get(keys[0]).cloned().unwrap_or_default();
-        let fault = Fault {
+        let origins = &self.settings.origins;
+        let key = keys
+            .iter()
+            .find(|key| origins.contains_key(*key))
+            .unwrap_or(&keys[0]);
+        let origin = origins.get(key).cloned().unwrap_or_default();
+        let (key, problem) = ((*key).to_owned(), problem.to_string());
+        self.faults.push(Fault {
             origin,
-            key: keys[0].to_owned(),
-            problem: problem.to_string(),
+            key,
+            problem,
             allowed: Some(allowed.into()),
-        };
-        self.faults.push(fault);
+        });
     }
 
     fn within<T: Setting + PartialOrd>(&mut self, key: &'static str, value: &T, least: T, most: T) {
@@ -153,8 +157,8 @@ impl Rules<'_> {
         self.demand(
             &["runware.default_ttl", "runware.min_ttl"],
             runware.default_ttl >= runware.min_ttl,
-            "is below runware.min_ttl",
-            format!("at least {}", format_duration(runware.min_ttl)),
+            "runware.default_ttl is below runware.min_ttl",
+            "the default at least as long",
         );
         self.within("runware.max_in_flight", &runware.max_in_flight, 1, 256);
         // Beyond a day nobody can say whether the provider still recognises the taskUUID.
@@ -189,7 +193,7 @@ impl Rules<'_> {
         self.demand(
             &["s3.prefix", "archive.key_template"],
             s3.prefix.is_empty() || self.settings.archive.key_template.uses("prefix"),
-            "has no effect: archive.key_template lacks {prefix}",
+            "s3.prefix has no effect: archive.key_template lacks {prefix}",
             "add {prefix} to the template or remove the prefix",
         );
         // Amazon S3: ten tags, names of 128 and values of 256 characters.
@@ -214,12 +218,6 @@ impl Rules<'_> {
             &archive.unsized_concurrency,
             1,
             512,
-        );
-        self.demand(
-            &["archive.unsized_concurrency", "archive.concurrency"],
-            archive.unsized_concurrency <= archive.concurrency,
-            "is above archive.concurrency",
-            format!("at most {}", archive.concurrency),
         );
         // S3's smallest part is 5 MiB; one part is held in memory, so the upper end is ours.
         self.within(
@@ -279,13 +277,13 @@ impl Rules<'_> {
         self.demand(
             &["poll.first_after", "poll.max_interval"],
             poll.first_after <= poll.max_interval,
-            "is above poll.max_interval",
-            format!("at most {}", format_duration(poll.max_interval)),
+            "poll.first_after is above poll.max_interval",
+            "the first at most as long",
         );
         self.demand(
             &["poll.deadline", "poll.first_after"],
             poll.deadline >= poll.first_after,
-            "is before the first query",
+            "poll.deadline is before the first query",
             "at least poll.first_after",
         );
         self.within("events.timeout", &events.timeout, MIN_INTERVAL, 5 * MINUTE);
@@ -323,7 +321,7 @@ impl Rules<'_> {
         self.demand(
             &["events.retention", "events.schedule"],
             events.retention >= total.saturating_add(total / 5),
-            "ends before the last delivery try, so events would vanish undelivered",
+            "events.retention ends before the last delivery try, so events would vanish undelivered",
             format!("at least {}", format_duration(total.saturating_add(total / 5))),
         );
     }

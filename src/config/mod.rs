@@ -4,8 +4,11 @@
 //! `deploy/catchment.toml`; a test keeps the sample and the list together.
 
 mod check;
+mod fault;
 mod flags;
+mod keys;
 mod secrets;
+mod setting;
 mod show;
 mod sources;
 mod units;
@@ -16,9 +19,8 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -26,6 +28,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 pub use check::Purpose;
+pub use fault::{ConfigErrors, Fault};
 pub use flags::ConfigFlags;
 pub use secrets::CallbackKey;
 pub use sources::{DEFAULT_FILE, Origin, Sources};
@@ -34,8 +37,6 @@ pub use values::{
     ArchiveMode, BaseUrl, Checksum, CreateOnly, HostPattern, KEY_PLACEHOLDERS, KeyTemplate, LogFormat,
     Prompt, StoreUrl,
 };
-
-use sources::Visitor;
 
 /// Everything that can be set. `Default` is the state without any source.
 #[derive(Clone, Debug, Default)]
@@ -381,116 +382,5 @@ impl Settings {
             .url
             .as_ref()
             .map_or_else(|| self.data.dir.join("catchment.db"), |url| url.path().clone())
-    }
-
-    /// Every key and its field, in the order in which they are documented and shown.
-    fn visit(&mut self, v: &mut impl Visitor) {
-        v.setting("server.listen", &mut self.server.listen);
-        v.setting("server.callback_listen", &mut self.server.callback_listen);
-        v.setting("server.admin_listen", &mut self.server.admin_listen);
-        v.setting("server.public_url", &mut self.server.public_url);
-        v.setting("server.max_body", &mut self.server.max_body);
-        v.setting("data.dir", &mut self.data.dir);
-        v.setting("store.url", &mut self.store.url);
-        v.setting("runware.base_url", &mut self.runware.base_url);
-        v.setting("runware.api_key", &mut self.runware.api_key);
-        v.setting("runware.default_ttl", &mut self.runware.default_ttl);
-        v.setting("runware.min_ttl", &mut self.runware.min_ttl);
-        v.setting("runware.default_prompt", &mut self.runware.default_prompt);
-        v.setting("runware.max_in_flight", &mut self.runware.max_in_flight);
-        v.setting("runware.resend_window", &mut self.runware.resend_window);
-        v.setting("runware.max_hold", &mut self.runware.max_hold);
-        v.setting("s3.bucket", &mut self.s3.bucket);
-        v.setting("s3.region", &mut self.s3.region);
-        v.setting("s3.endpoint", &mut self.s3.endpoint);
-        v.setting("s3.prefix", &mut self.s3.prefix);
-        v.setting("s3.force_path_style", &mut self.s3.force_path_style);
-        v.setting("s3.checksum", &mut self.s3.checksum);
-        v.setting("s3.create_only", &mut self.s3.create_only);
-        v.setting("s3.kms_key", &mut self.s3.kms_key);
-        v.setting("s3.storage_class", &mut self.s3.storage_class);
-        v.setting("s3.tags", &mut self.s3.tags);
-        v.setting("s3.journal", &mut self.s3.journal);
-        v.setting("archive.mode", &mut self.archive.mode);
-        v.setting("archive.key_template", &mut self.archive.key_template);
-        v.setting("archive.concurrency", &mut self.archive.concurrency);
-        v.setting(
-            "archive.unsized_concurrency",
-            &mut self.archive.unsized_concurrency,
-        );
-        v.setting("archive.part_size", &mut self.archive.part_size);
-        v.setting("archive.max_object_size", &mut self.archive.max_object_size);
-        v.setting("archive.allowed_hosts", &mut self.archive.allowed_hosts);
-        v.setting("archive.at_risk_after", &mut self.archive.at_risk_after);
-        v.setting("retry.max_interval", &mut self.retry.max_interval);
-        v.setting("callback.keys", &mut self.callback.keys);
-        v.setting("callback.trust_after", &mut self.callback.trust_after);
-        v.setting("poll.first_after", &mut self.poll.first_after);
-        v.setting("poll.max_interval", &mut self.poll.max_interval);
-        v.setting("poll.deadline", &mut self.poll.deadline);
-        v.setting("events.schedule", &mut self.events.schedule);
-        v.setting("events.timeout", &mut self.events.timeout);
-        v.setting("events.retention", &mut self.events.retention);
-        v.setting("tasks.keep_request", &mut self.tasks.keep_request);
-        v.setting("tasks.retention", &mut self.tasks.retention);
-        v.setting("limits.max_connections", &mut self.limits.max_connections);
-        v.setting("limits.requests_per_second", &mut self.limits.requests_per_second);
-        v.setting("limits.burst", &mut self.limits.burst);
-        v.setting("limits.concurrent_requests", &mut self.limits.concurrent_requests);
-        v.setting("limits.event_streams", &mut self.limits.event_streams);
-        v.setting("nats.url", &mut self.nats.url);
-        v.setting("nats.stream", &mut self.nats.stream);
-        v.setting("net.allow_private", &mut self.net.allow_private);
-        v.setting("log.format", &mut self.log.format);
-        v.setting("log.level", &mut self.log.level);
-    }
-}
-
-/// One thing that is wrong with the settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    pub origin: Origin,
-    /// `section.key`; empty when a file as a whole is meant.
-    pub key: String,
-    pub problem: String,
-    /// What would be right, as far as it can be said.
-    pub allowed: Option<String>,
-}
-
-impl Fault {
-    fn of_file(path: &Path, problem: String) -> Self {
-        Self {
-            origin: Origin::File(path.to_owned()),
-            key: String::new(),
-            problem,
-            allowed: None,
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Origin::Default | Origin::Code => write!(f, "{}", self.key)?,
-            Origin::Flag => write!(f, "flag {}", self.key)?,
-            Origin::File(path) if self.key.is_empty() => write!(f, "{}", path.display())?,
-            Origin::File(path) => write!(f, "{}: {}", path.display(), self.key)?,
-            Origin::Env(name) => write!(f, "{name} ({})", self.key)?,
-        }
-        write!(f, ": {}", self.problem)?;
-        self.allowed
-            .as_ref()
-            .map_or(Ok(()), |allowed| write!(f, " ({allowed})"))
-    }
-}
-
-/// Every fault found, one a line; the command line answers it with exit code 78.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigErrors(pub Vec<Fault>);
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Fault::to_string).collect();
-        f.write_str(&lines.join("\n"))
     }
 }

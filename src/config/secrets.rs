@@ -9,7 +9,7 @@ use base64::{
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use serde_json::Value;
 
-use super::units::{Setting, text_of};
+use super::setting::{Setting, text_of};
 
 /// What `config show` prints in place of a secret.
 pub(super) const HIDDEN: &str = "<hidden>";

@@ -4,11 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Settings,
-    sources::{Origin, Visitor},
-    units::Setting,
-};
+use super::{Settings, keys::Visitor, setting::Setting, sources::Origin};
 
 /// One setting, ready to print.
 struct Shown {

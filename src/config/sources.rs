@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::{
     ConfigErrors, Fault, Settings,
+    keys::Visitor,
     secrets::{HIDDEN, read_secret_file},
-    units::Setting,
+    setting::Setting,
 };
 
 /// The file that is read from the working directory when `--config` names none; it may be absent.
@@ -58,11 +59,6 @@ impl fmt::Display for Origin {
             Self::Flag => f.write_str("flag"),
         }
     }
-}
-
-/// Visits every setting exactly once; the one list of keys is `Settings::visit`.
-pub(super) trait Visitor {
-    fn setting<T: Setting>(&mut self, key: &'static str, value: &mut T);
 }
 
 /// What one source says, by key.

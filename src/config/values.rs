@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use url::{Host, Url};
 
-use super::units::{choices, setting_as_text};
+use super::setting::{choices, setting_as_text};
 
 choices! {
     /// How a result reaches the bucket.
