@@ -29,24 +29,41 @@ pub struct Dispatch<'a> {
 pub enum Dispatched {
     Submitted,
     /// Tried again later: a stable code.
-    Postponed { code: String },
+    Postponed {
+        code: String,
+    },
     /// The account is the trouble: nothing more is sent until a probe succeeds.
-    Parked { code: String },
-    Rejected { code: String },
+    Parked {
+        code: String,
+    },
+    Rejected {
+        code: String,
+    },
 }
 
 /// Works one leased task through one attempt.
 pub async fn dispatch(ctx: &Dispatch<'_>, lease: Lease<TaskFile>) -> Result<Dispatched, StoreError> {
-    let Lease { item: mut file, epoch, .. } = lease;
-    let fence = Fence::Task { id: file.task.id, epoch };
+    let Lease {
+        item: mut file,
+        epoch,
+        ..
+    } = lease;
+    let fence = Fence::Task {
+        id: file.task.id,
+        epoch,
+    };
     let now = ctx.clock.now();
     if file.held_too_long(ctx.policy, now) {
         ctx.store.commit(file.not_submitted(now), fence).await?;
-        return Ok(Dispatched::Rejected { code: "not_submitted".to_owned() });
+        return Ok(Dispatched::Rejected {
+            code: "not_submitted".to_owned(),
+        });
     }
     match file.doubt(ctx.policy, now) {
         Doubt::None => {}
-        Doubt::WindowClosed => return settle(ctx, submitted(ctx, file, Submission::Unconfirmed), fence).await,
+        Doubt::WindowClosed => {
+            return settle(ctx, submitted(ctx, file, Submission::Unconfirmed), fence).await;
+        }
         Doubt::Ask => match known_to_provider(ctx, file.task.id).await {
             Ok(true) => return settle(ctx, submitted(ctx, file, Submission::Confirmed), fence).await,
             Ok(false) => {}
@@ -56,7 +73,9 @@ pub async fn dispatch(ctx: &Dispatch<'_>, lease: Lease<TaskFile>) -> Result<Disp
     let certain_before = file.task.first_attempt_at.is_none();
     let Some(document) = ctx.store.document(file.task.id).await? else {
         ctx.store.commit(file.not_submitted(now), fence).await?;
-        return Ok(Dispatched::Rejected { code: "document_missing".to_owned() });
+        return Ok(Dispatched::Rejected {
+            code: "document_missing".to_owned(),
+        });
     };
     crash_point!("dispatch.before_intent");
     let begun = file.submission_begins(now);
@@ -97,7 +116,11 @@ async fn conclude(
         SubmitOutcome::Accepted | SubmitOutcome::Conflict => {
             settle(ctx, submitted(ctx, file, Submission::Confirmed), fence).await
         }
-        SubmitOutcome::Refused { code, message, content_policy } => {
+        SubmitOutcome::Refused {
+            code,
+            message,
+            content_policy,
+        } => {
             let refused = file.refused(&code, &message, content_policy, ctx.clock.now());
             ctx.store.commit(refused, fence).await?;
             Ok(Dispatched::Rejected { code })

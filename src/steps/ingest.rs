@@ -30,13 +30,23 @@ const MAX_CONFLICTS: u32 = 8;
 
 /// Applies the answer under the task's lease. A task changed meanwhile is read again and decided again.
 pub async fn ingest(ctx: &Ingest<'_>, lease: Lease<Inquiry>, asked: Asked) -> Result<Ingested, StoreError> {
-    let Lease { item: Inquiry { mut file, receipts }, epoch, .. } = lease;
+    let Lease {
+        item: Inquiry { mut file, receipts },
+        epoch,
+        ..
+    } = lease;
     let id = file.task.id;
     let fence = Fence::Task { id, epoch };
     for _ in 0..MAX_CONFLICTS {
         let known = file.assets.len();
-        let transition = file.clone().ingest(asked.clone(), ctx.policy, ctx.clock.now(), ctx.rng.jitter());
-        let discovered = transition.assets.iter().filter(|a| file.asset(&a.id.result).is_none()).count();
+        let transition = file
+            .clone()
+            .ingest(asked.clone(), ctx.policy, ctx.clock.now(), ctx.rng.jitter());
+        let discovered = transition
+            .assets
+            .iter()
+            .filter(|a| file.asset(&a.id.result).is_none())
+            .count();
         let ingested = Ingested {
             discovered: u32::try_from(discovered).unwrap_or(u32::MAX),
             by_poll_alone: receipts.is_empty() && discovered > 0 && known == 0,

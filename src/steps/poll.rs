@@ -41,8 +41,15 @@ pub async fn poll(ctx: &Poll<'_>, inquiries: &[Inquiry]) -> (Vec<Asked>, Option<
                 }
             };
         }
-        let at_least = error.as_ref().filter(|_| answer.is_none()).and_then(|e| e.retry_after);
-        asked.push(Asked { answer, claims: claims(ctx, inquiry), at_least });
+        let at_least = error
+            .as_ref()
+            .filter(|_| answer.is_none())
+            .and_then(|e| e.retry_after);
+        asked.push(Asked {
+            answer,
+            claims: claims(ctx, inquiry),
+            at_least,
+        });
     }
     (asked, error)
 }
@@ -59,7 +66,12 @@ fn claims(ctx: &Poll<'_>, inquiry: &Inquiry) -> Vec<Claim> {
     let read = |r: &crate::ports::store::Receipt| {
         let report = ctx.provider.read_callback(inquiry.file.task.id, &r.body);
         let hosts_allowed = report.successes().all(|s| (ctx.host_allowed)(&s.source.0));
-        Claim { receipt: r.id, at: r.at, report, hosts_allowed }
+        Claim {
+            receipt: r.id,
+            at: r.at,
+            report,
+            hosts_allowed,
+        }
     };
     inquiry.receipts.iter().map(read).collect()
 }
