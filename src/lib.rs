@@ -9,3 +9,4 @@ pub mod domain; // decisions only
 pub mod ports; // the traits the steps need
 pub mod steps; // the story, one chapter a file
 pub mod telemetry; // log subscriber; every metric name in one place
+pub mod worker; // the one loop: claim → step → settle → drain

@@ -16,13 +16,15 @@ pub struct Ingest<'a> {
 }
 
 /// What the report changed, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ingested {
     /// Results learned just now …
     pub discovered: u32,
     /// … without any callback having told of the task before.
     pub by_poll_alone: bool,
     pub settled: bool,
+    /// USD the task has cost by now, as reported.
+    pub cost: Option<f64>,
 }
 
 /// Times a decision is made again when another worker changed the task meanwhile (an asset that settled).
@@ -51,6 +53,7 @@ pub async fn ingest(ctx: &Ingest<'_>, lease: Lease<Inquiry>, asked: Asked) -> Re
             discovered: u32::try_from(discovered).unwrap_or(u32::MAX),
             by_poll_alone: receipts.is_empty() && discovered > 0 && known == 0,
             settled: transition.task.state.is_terminal(),
+            cost: transition.task.cost,
         };
         crash_point!("ingest.before_commit");
         match ctx.store.commit(transition, fence.clone()).await {

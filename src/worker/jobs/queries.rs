@@ -1,0 +1,84 @@
+//! Tasks to be asked about: a batch is one request, its answers are applied one by one.
+
+use super::Shared;
+use crate::domain::lease::Lease;
+use crate::ports::health::Component;
+use crate::ports::provider::{MAX_QUERY, Provider};
+use crate::ports::store::{Claim, Held, Inquiry, Queue, StoreError};
+use crate::steps::ingest::{Ingest, ingest};
+use crate::steps::poll::{Poll, poll};
+use crate::worker::Work;
+use async_trait::async_trait;
+use std::sync::Arc;
+use tracing::{debug, error, info, warn};
+
+pub struct Queries {
+    pub shared: Shared,
+    pub provider: Arc<dyn Provider>,
+    /// Whether a link lies on an allowed host.
+    pub host_allowed: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+#[async_trait]
+impl Work for Queries {
+    type Item = Inquiry;
+    const QUEUE: Queue = Queue::Queries;
+    const BATCH: u32 = MAX_QUERY as u32;
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Lease<Inquiry>>, StoreError> {
+        self.shared.store.claim_queries(claim).await
+    }
+
+    fn held(lease: &Lease<Inquiry>) -> Held {
+        Held::Task {
+            id: lease.item.file.task.id,
+            epoch: lease.epoch,
+        }
+    }
+
+    async fn work(&self, leases: Vec<Lease<Inquiry>>) {
+        let s = &self.shared;
+        let ask = Poll {
+            provider: &*self.provider,
+            clock: &*s.clock,
+            policy: &s.policy,
+            host_allowed: &*self.host_allowed,
+        };
+        let inquiries: Vec<Inquiry> = leases.iter().map(|l| l.item.clone()).collect();
+        let (answers, error) = poll(&ask, &inquiries).await;
+        match &error {
+            Some(e) => s.trouble(Component::Provider, &e.code),
+            None => s.fine(Component::Provider),
+        }
+        for (lease, asked) in leases.into_iter().zip(answers) {
+            self.apply(lease, asked).await;
+        }
+    }
+}
+
+impl Queries {
+    async fn apply(&self, lease: Lease<Inquiry>, asked: crate::domain::file::Asked) {
+        let (s, task) = (&self.shared, lease.item.file.task.id);
+        let cost_before = lease.item.file.task.cost.unwrap_or(0.0);
+        let ctx = Ingest {
+            store: &*s.store,
+            clock: &*s.clock,
+            rng: &*s.rng,
+            wakeups: &s.wakeups,
+            policy: &s.policy,
+        };
+        match ingest(&ctx, lease, asked).await {
+            Ok(done) if done.discovered > 0 || done.settled => {
+                if done.by_poll_alone {
+                    s.metrics.recovered_by_poll();
+                }
+                s.metrics
+                    .provider_cost_usd(done.cost.unwrap_or(0.0) - cost_before);
+                info!(%task, results = done.discovered, settled = done.settled, "report applied");
+            }
+            Ok(_) => debug!(%task, "no news"),
+            Err(StoreError::LeaseLost) => warn!(%task, "report dropped: lease lost"),
+            Err(e) => error!(%task, error = %e, "report not applied; asked again when the lease lapses"),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Tasks on their way to the provider.
+
+use super::Shared;
+use crate::domain::file::TaskFile;
+use crate::domain::ids::TaskId;
+use crate::domain::lease::Lease;
+use crate::domain::time::Timestamp;
+use crate::domain::token::CallbackKeys;
+use crate::ports::health::Component;
+use crate::ports::provider::Provider;
+use crate::ports::store::{Claim, Held, Queue, StoreError};
+use crate::steps::dispatch::{Dispatch, Dispatched, dispatch};
+use crate::telemetry::metrics::SubmissionOutcome;
+use crate::worker::park::Park;
+use crate::worker::{Gate, Work};
+use async_trait::async_trait;
+use std::sync::Arc;
+use tracing::{error, info, warn};
+
+pub struct Submissions {
+    pub shared: Shared,
+    pub provider: Arc<dyn Provider>,
+    pub keys: CallbackKeys,
+    pub callback_base: String,
+    pub park: Park,
+}
+
+#[async_trait]
+impl Work for Submissions {
+    type Item = TaskFile;
+    const QUEUE: Queue = Queue::Submissions;
+
+    fn gate(&self, free: u32, now: Timestamp) -> Gate {
+        self.park.gate(free, now)
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Lease<TaskFile>>, StoreError> {
+        self.shared.store.claim_submissions(claim).await
+    }
+
+    fn held(lease: &Lease<TaskFile>) -> Held {
+        Held::Task {
+            id: lease.item.task.id,
+            epoch: lease.epoch,
+        }
+    }
+
+    async fn work(&self, leases: Vec<Lease<TaskFile>>) {
+        for lease in leases {
+            let id = lease.item.task.id;
+            let s = &self.shared;
+            let ctx = Dispatch {
+                store: &*s.store,
+                provider: &*self.provider,
+                clock: &*s.clock,
+                rng: &*s.rng,
+                policy: &s.policy,
+                keys: &self.keys,
+                callback_base: &self.callback_base,
+            };
+            match dispatch(&ctx, lease).await {
+                Ok(dispatched) => self.note(id, &dispatched),
+                Err(StoreError::LeaseLost) => warn!(task = %id, "submission dropped: lease lost"),
+                Err(e) => {
+                    error!(task = %id, error = %e, "submission not recorded; taken up when the lease lapses")
+                }
+            }
+        }
+    }
+}
+
+impl Submissions {
+    fn note(&self, task: TaskId, dispatched: &Dispatched) {
+        let s = &self.shared;
+        match dispatched {
+            Dispatched::Submitted => {
+                self.park.open();
+                s.fine(Component::Provider);
+                s.metrics.submission(SubmissionOutcome::Submitted);
+                info!(%task, "submitted");
+            }
+            Dispatched::Postponed { code } => {
+                s.trouble(Component::Provider, code);
+                s.metrics.submission(SubmissionOutcome::TryLater);
+                info!(%task, code, "submission postponed");
+            }
+            Dispatched::Parked { code } => {
+                let probe_after = s.policy.retry_max_interval;
+                self.park.close(s.clock.now(), probe_after);
+                s.trouble(Component::Provider, &format!("parked: {code}"));
+                s.metrics.submission(SubmissionOutcome::Parked);
+                warn!(%task, code, "the account is refused: the queue is parked");
+            }
+            Dispatched::Rejected { code } => {
+                self.park.open(); // a refusal of one task is an answer to the account
+                s.metrics.submission(SubmissionOutcome::Refused);
+                warn!(%task, code, "rejected");
+            }
+        }
+    }
+}
