@@ -138,15 +138,19 @@ impl Draft {
     fn discover(&mut self, success: &Success, confirmed: bool) {
         let now = self.now;
         let task = &mut self.file.task;
-        if task.state.is_terminal() {
+        // `completed` never changes (I7): a result beyond it is archived all the same, since it is paid for.
+        let completed = task.state == TaskState::Completed;
+        if task.state.is_terminal() && !completed {
             task.round += 1;
-            task.state = TaskState::Archiving;
             task.settled_at = None;
+            task.state = TaskState::Archiving;
             self.tell_task(EventKind::TaskRecovered);
         }
         let asset = new_asset(&self.file.task, success, confirmed, now);
         self.file.assets.push(asset);
-        self.file.task.state = TaskState::Archiving;
+        if !completed {
+            self.file.task.state = TaskState::Archiving;
+        }
         self.file.task.cost = total_cost(&self.file.assets);
         self.changed.insert(success.result.clone());
         self.tell_asset(EventKind::AssetDiscovered, &success.result);
