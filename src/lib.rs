@@ -7,4 +7,5 @@ pub mod crash; // named crash points for tests
 pub mod domain; // decisions only
 pub mod ports; // the traits the steps need
 pub mod steps; // the story, one chapter a file
-pub mod simulator; // the provider over real HTTP, with every fault on demand; imports nothing of ours
+
+pub mod simulator; // the provider over real HTTP, with faults on demand; imports nothing of ours

@@ -136,12 +136,12 @@ pub fn uuid_of(task: &Map<String, Value>) -> Option<Uuid> {
 ///
 /// # Errors
 /// It is missing or no UUID.
-pub fn required_uuid(task: &Map<String, Value>) -> Result<Uuid, ErrorEntry> {
-    let Some(value) = task.get("taskUUID") else {
-        return Err(missing("taskUUID", "string"));
-    };
+pub fn required_uuid(task: &Map<String, Value>) -> Result<Uuid, Box<ErrorEntry>> {
+    let value = task
+        .get("taskUUID")
+        .ok_or_else(|| missing("taskUUID", "string"))?;
     let parsed = value.as_str().and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| invalid("taskUUID", "string", "must be a UUID"))
+    Ok(parsed.ok_or_else(|| invalid("taskUUID", "string", "must be a UUID"))?)
 }
 
 pub fn kind_of(task: &Map<String, Value>) -> Option<Kind> {

@@ -158,7 +158,8 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?token=secret", listener.local_addr().unwrap());
         let received = Arc::new(Mutex::new(Vec::new()));
-        let (record, mut statuses) = (received.clone(), statuses.to_vec().into_iter());
+        let record = received.clone();
+        let mut statuses = Vec::from(statuses).into_iter();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let status = statuses.next().unwrap_or(200);
