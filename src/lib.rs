@@ -7,6 +7,7 @@ pub mod config; // settings: one struct per component, checked once
 pub mod crash; // named crash points for tests
 pub mod domain; // decisions only
 pub mod ports; // the traits the steps need
+pub mod simulator; // provider stand-in over real HTTP; imports nothing of ours
 pub mod steps; // the story, one chapter a file
 pub mod telemetry; // log subscriber; every metric name in one place
 pub mod worker; // the one loop: claim → step → settle → drain

@@ -1,0 +1,34 @@
+# Catchment: `make` prints this help.
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+.PHONY: help setup dev dev-check run test check build openapi fmt
+
+help: ## Print this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what a fresh Debian machine lacks (compiler, Python for the signature tests)
+	@tools/setup
+
+dev: setup ## Build and run the whole main job on this machine: no account, no key, real videos
+	$(CARGO) run --locked --quiet -- dev
+
+dev-check: setup ## 50 tasks through mild faults; fails if anything is lost
+	$(CARGO) run --locked --quiet -- dev --tasks 50 --faults mild --exit
+
+run: setup ## Run the service with ./catchment.toml and the environment (RUNWARE_API_KEY, bucket, public address)
+	$(CARGO) run --locked --release --quiet -- serve
+
+test: setup ## Every test, crash tests included
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints
+
+check: ## What CI runs: tests, formatting, lints, layers
+	@.ci/run
+
+build: setup ## The release binary, target/release/catchment
+	$(CARGO) build --locked --release
+
+openapi: ## Write openapi.json anew from the code
+	UPDATE_OPENAPI=1 $(CARGO) test --locked --lib openapi
+
+fmt: ## Format the code
+	$(CARGO) fmt
