@@ -27,6 +27,8 @@ use std::{
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::domain::address::HostPattern;
+
 pub use check::Purpose;
 pub use fault::{ConfigErrors, Fault};
 pub use flags::ConfigFlags;
@@ -34,8 +36,7 @@ pub use secrets::CallbackKey;
 pub use sources::{DEFAULT_FILE, Origin, Sources};
 pub use units::ByteSize;
 pub use values::{
-    ArchiveMode, BaseUrl, Checksum, CreateOnly, HostPattern, KEY_PLACEHOLDERS, KeyTemplate, LogFormat,
-    Prompt, StoreUrl,
+    ArchiveMode, BaseUrl, Checksum, CreateOnly, KEY_PLACEHOLDERS, KeyTemplate, LogFormat, Prompt, StoreUrl,
 };
 
 /// Everything that can be set. `Default` is the state without any source.

@@ -2,7 +2,9 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use url::{Host, Url};
+use url::Url;
+
+use crate::domain::address::HostPattern;
 
 use super::setting::{choices, setting_as_text};
 
@@ -109,52 +111,6 @@ impl FromStr for StoreUrl {
             Some(":memory:") => Err("a database in memory would lose accepted tasks".into()),
             Some("") | None => Err("names no SQLite file".into()),
             Some(path) => Ok(Self(path.into())),
-        }
-    }
-}
-
-/// A host that results may be fetched from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This host and no other, an IP literal included (IPv6 in brackets).
-    Exact(String),
-    /// Every host below this one, not the host itself.
-    Below(String),
-}
-
-impl HostPattern {
-    /// `host` as `Url::host_str` gives it: lower case, IPv6 in brackets.
-    pub fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(name) => host == name,
-            Self::Below(parent) => host
-                .strip_suffix(parent.as_str())
-                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-        }
-    }
-}
-
-impl fmt::Display for HostPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(name) => f.write_str(name),
-            Self::Below(parent) => write!(f, "*.{parent}"),
-        }
-    }
-}
-
-impl FromStr for HostPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (wildcard, name) = text.strip_prefix("*.").map_or((false, text), |rest| (true, rest));
-        if name.contains('*') {
-            return Err("a wildcard stands only in front, as *.".into());
-        }
-        match Host::parse(name).map_err(|_| "not a host name".to_owned())? {
-            Host::Domain(domain) if wildcard => Ok(Self::Below(domain)),
-            _ if wildcard => Err("an address has no hosts below it".into()),
-            host => Ok(Self::Exact(host.to_string())),
         }
     }
 }

@@ -10,14 +10,12 @@ use std::{
     time::Duration,
 };
 
+use crate::domain::{asset::AssetReason, task::TaskStatus};
+
 use prometheus_client::{
-    encoding::{EncodeLabelSet, LabelSetEncoder, text},
+    encoding::{EncodeLabelSet, EncodeMetric, LabelSetEncoder, text},
     metrics::{
-        counter::Counter,
-        family::{Family, MetricConstructor},
-        gauge::Gauge,
-        histogram::Histogram,
-        info::Info,
+        TypedMetric, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info,
     },
     registry::{Metric, Registry},
 };
@@ -25,9 +23,21 @@ use prometheus_client::{
 /// `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// One label with a closed set of values.
-pub trait Label: Clone + Hash + Eq + 'static {
+/// A label with a closed set of values.
+pub trait Label: Copy + fmt::Debug + Hash + Eq + Send + Sync + 'static {
+    const NAME: &'static str;
     const ALL: &'static [Self];
+
+    fn value(self) -> &'static str;
+}
+
+impl Label for TaskStatus {
+    const NAME: &'static str = "status";
+    const ALL: &'static [Self] = &TaskStatus::ALL;
+
+    fn value(self) -> &'static str {
+        self.as_str()
+    }
 }
 
 macro_rules! label {
@@ -36,37 +46,15 @@ macro_rules! label {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $type { $($(#[$variant_meta])* $variant),+ }
 
-        impl $type {
-            pub const fn as_str(self) -> &'static str {
+        impl Label for $type {
+            const NAME: &'static str = $name;
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            fn value(self) -> &'static str {
                 match self { $(Self::$variant => $value),+ }
             }
         }
-
-        impl Label for $type {
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
-        }
-
-        impl EncodeLabelSet for $type {
-            fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
-                [($name, self.as_str())].encode(encoder)
-            }
-        }
     };
-}
-
-label! {
-    /// Where tasks stand.
-    TaskStatus "status" {
-        Accepted = "accepted",
-        Submitting = "submitting",
-        Submitted = "submitted",
-        Archiving = "archiving",
-        Completed = "completed",
-        Partial = "partial",
-        Failed = "failed",
-        TimedOut = "timed_out",
-        Rejected = "rejected",
-    }
 }
 
 label! {
@@ -118,6 +106,18 @@ label! {
     }
 }
 
+impl From<AssetReason> for ArchiveFailure {
+    fn from(reason: AssetReason) -> Self {
+        match reason {
+            AssetReason::SourceGone => Self::SourceGone,
+            AssetReason::BadContent => Self::BadContent,
+            AssetReason::Conflict => Self::Conflict,
+            AssetReason::TooLarge => Self::TooLarge,
+            AssetReason::StoreRefused => Self::StoreRefused,
+        }
+    }
+}
+
 label! {
     /// How one delivery attempt ended.
     DeliveryOutcome "outcome" {
@@ -132,6 +132,16 @@ label! {
 label! {
     /// A way out for events.
     Sink "sink" { Webhook = "webhook", Nats = "nats" }
+}
+
+/// A label as the one label of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Only<L>(L);
+
+impl<L: Label> EncodeLabelSet for Only<L> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
+        [(L::NAME, self.0.value())].encode(encoder)
+    }
 }
 
 /// No label at all; a family of this is absent until it is set.
@@ -167,19 +177,19 @@ pub struct Metrics(Arc<Families>);
 #[derive(Debug)]
 struct Families {
     registry: Registry,
-    tasks: Family<TaskStatus, Gauge>,
-    submissions: Family<SubmissionOutcome, Counter>,
-    callbacks_received: Family<CallbackResult, Counter>,
+    tasks: Family<Only<TaskStatus>, Gauge>,
+    submissions: Family<Only<SubmissionOutcome>, Counter>,
+    callbacks_received: Family<Only<CallbackResult>, Counter>,
     callback_ack: Histogram,
     archive_duration: Histogram,
     archive_bytes: Counter,
-    archive_failures: Family<ArchiveFailure, Counter>,
+    archive_failures: Family<Only<ArchiveFailure>, Counter>,
     archive_deadline_margin: Histogram,
     oldest_unarchived: Family<NoLabels, Gauge>,
     recovered_by_poll: Counter,
     results_lost: Counter,
-    deliveries: Family<DeliveryOutcome, Counter>,
-    event_lag: Family<Sink, Gauge>,
+    deliveries: Family<Only<DeliveryOutcome>, Counter>,
+    event_lag: Family<Only<Sink>, Gauge>,
     provider_cost_usd: Counter<f64, AtomicU64>,
 }
 
@@ -258,15 +268,15 @@ impl Metrics {
     }
 
     pub fn set_tasks(&self, status: TaskStatus, count: u64) {
-        self.0.tasks.get_or_create(&status).set(signed(count));
+        self.0.tasks.get_or_create(&Only(status)).set(signed(count));
     }
 
     pub fn submission(&self, outcome: SubmissionOutcome) {
-        self.0.submissions.get_or_create(&outcome).inc();
+        self.0.submissions.get_or_create(&Only(outcome)).inc();
     }
 
     pub fn callback_received(&self, result: CallbackResult, took: Duration) {
-        self.0.callbacks_received.get_or_create(&result).inc();
+        self.0.callbacks_received.get_or_create(&Only(result)).inc();
         self.0.callback_ack.observe(took.as_secs_f64());
     }
 
@@ -278,7 +288,7 @@ impl Metrics {
     }
 
     pub fn archive_failed(&self, reason: ArchiveFailure) {
-        self.0.archive_failures.get_or_create(&reason).inc();
+        self.0.archive_failures.get_or_create(&Only(reason)).inc();
     }
 
     /// `archive_by` in Unix seconds; `None` when everything known is archived.
@@ -298,11 +308,11 @@ impl Metrics {
     }
 
     pub fn delivery(&self, outcome: DeliveryOutcome) {
-        self.0.deliveries.get_or_create(&outcome).inc();
+        self.0.deliveries.get_or_create(&Only(outcome)).inc();
     }
 
     pub fn set_event_lag(&self, sink: Sink, events: u64) {
-        self.0.event_lag.get_or_create(&sink).set(signed(events));
+        self.0.event_lag.get_or_create(&Only(sink)).set(signed(events));
     }
 
     /// A negative or non-finite amount is a provider's mistake and is left out: a counter only grows.
@@ -314,16 +324,14 @@ impl Metrics {
 }
 
 /// A family with every value of its label at zero.
-fn labelled<L, M>(registry: &mut Registry, name: &str, help: &str) -> Family<L, M>
+fn labelled<L, M>(registry: &mut Registry, name: &str, help: &str) -> Family<Only<L>, M>
 where
-    L: Label + EncodeLabelSet + fmt::Debug + Send + Sync,
-    M: Metric + Default + Clone,
-    Family<L, M>: Metric,
-    fn() -> M: MetricConstructor<M>,
+    L: Label,
+    M: EncodeMetric + TypedMetric + fmt::Debug + Default + Clone + Send + Sync + 'static,
 {
-    let family = Family::<L, M>::default();
+    let family = Family::<Only<L>, M>::default();
     for label in L::ALL {
-        drop(family.get_or_create(label));
+        drop(family.get_or_create(&Only(*label)));
     }
     registry.register(name, help, family.clone());
     family

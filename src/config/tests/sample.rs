@@ -127,3 +127,41 @@ fn a_setting_without_effect_is_marked() {
         assert!(prose.contains(mark), "{key}: {prose}");
     }
 }
+
+#[test]
+fn the_other_samples_name_only_settings_that_exist() {
+    let samples = [
+        include_str!("../../../deploy/Dockerfile"),
+        include_str!("../../../deploy/compose.yaml"),
+        include_str!("../../../deploy/catchment.service"),
+        include_str!("../../../deploy/README.md"),
+    ];
+    let word = |c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let words = samples.iter().flat_map(|text| text.split(word));
+    let variables: Vec<&str> = words.filter(|word| word.starts_with("CATCHMENT_")).collect();
+    assert!(variables.len() > 5, "{variables:?}");
+    let known = settings_of_the_sample();
+    for variable in variables {
+        let key = variable
+            .trim_start_matches("CATCHMENT_")
+            .replacen("__", ".", 1)
+            .to_ascii_lowercase();
+        assert!(known.contains_key(&key), "{variable}");
+    }
+}
+
+#[test]
+fn the_bucket_rule_ends_abandoned_uploads_of_every_prefix() {
+    let rules: serde_json::Value =
+        serde_json::from_str(include_str!("../../../deploy/bucket-lifecycle.json")).unwrap();
+    assert_eq!(
+        rules["Rules"][0]["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"],
+        1
+    );
+    assert_eq!(rules["Rules"][0]["Filter"]["Prefix"], "");
+    assert_eq!(rules["Rules"][0]["Status"], "Enabled");
+    assert!(
+        rules["Rules"][0].get("Expiration").is_none(),
+        "results are never deleted"
+    );
+}
