@@ -18,9 +18,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("worker", &["domain", "ports", "steps", "telemetry"]),
     ("simulator", &[]),
     // The composition root: the only one that names an adapter.
-    ("app", &["domain", "ports", "steps", "adapters", "config", "telemetry", "http", "worker", "simulator"]),
+    (
+        "app",
+        &[
+            "domain",
+            "ports",
+            "steps",
+            "adapters",
+            "config",
+            "telemetry",
+            "http",
+            "worker",
+            "simulator",
+        ],
+    ),
     // Commands on the host call the composition root; the others are HTTP clients and name none of the service.
-    ("cli", &["app", "config", "telemetry", "simulator", "domain", "ports"]),
+    (
+        "cli",
+        &["app", "config", "telemetry", "simulator", "domain", "ports"],
+    ),
     ("main", &["cli"]),
 ];
 
@@ -37,7 +53,15 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 ];
 
 /// What decisions must not know.
-const NOT_IN_DOMAIN: &[&str] = &["async fn", "tokio::", "SystemTime", "Instant::", "std::fs", "std::net::Tcp", "reqwest"];
+const NOT_IN_DOMAIN: &[&str] = &[
+    "async fn",
+    "tokio::",
+    "SystemTime",
+    "Instant::",
+    "std::fs",
+    "std::net::Tcp",
+    "reqwest",
+];
 
 struct Source {
     /// Below `src`, without `.rs` or `/mod.rs`: `steps/archive/flow`.
@@ -69,7 +93,10 @@ fn read(root: &Path, path: &Path) -> Source {
     let place = below.to_str().unwrap().trim_end_matches("/mod").to_owned();
     let code = |line: &&str| !line.trim_start().starts_with("//");
     let text = fs::read_to_string(path).unwrap();
-    Source { place, code: text.lines().filter(code).collect::<Vec<_>>().join("\n") }
+    Source {
+        place,
+        code: text.lines().filter(code).collect::<Vec<_>>().join("\n"),
+    }
 }
 
 impl Source {
@@ -113,7 +140,9 @@ impl Source {
 }
 
 fn first_word(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }
 
 #[test]
@@ -122,7 +151,9 @@ fn modules_name_only_what_their_layer_allows() {
     let mut broken = vec![];
     for source in sources().iter().filter(|s| s.place != "lib") {
         let top = source.top();
-        let allowed = rules.get(top).unwrap_or_else(|| panic!("no rule for the module `{top}`: add one"));
+        let allowed = rules
+            .get(top)
+            .unwrap_or_else(|| panic!("no rule for the module `{top}`: add one"));
         for used in source.crate_paths() {
             if used != top && !allowed.contains(&used.as_str()) {
                 broken.push(format!("{}: `{top}` must not use `crate::{used}`", source.place));
@@ -135,10 +166,20 @@ fn modules_name_only_what_their_layer_allows() {
 #[test]
 fn no_step_calls_another() {
     let mut broken = vec![];
-    for source in sources().iter().filter(|s| s.top() == "steps" && s.place != "steps") {
+    for source in sources()
+        .iter()
+        .filter(|s| s.top() == "steps" && s.place != "steps")
+    {
         let own = source.place.split('/').nth(1).unwrap();
-        let others = source.code.match_indices("crate::steps::").map(|(at, m)| first_word(&source.code[at + m.len()..]));
-        broken.extend(others.filter(|o| o != own).map(|o| format!("{}: uses step `{o}`", source.place)));
+        let others = source
+            .code
+            .match_indices("crate::steps::")
+            .map(|(at, m)| first_word(&source.code[at + m.len()..]));
+        broken.extend(
+            others
+                .filter(|o| o != own)
+                .map(|o| format!("{}: uses step `{o}`", source.place)),
+        );
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
@@ -148,7 +189,9 @@ fn each_driver_is_named_in_its_own_place() {
     let mut broken = vec![];
     for source in sources().iter().filter(|s| !s.is_test()) {
         for (library, places) in ONLY_IN {
-            let at_home = places.iter().any(|p| source.place == *p || source.place.starts_with(&format!("{p}/")));
+            let at_home = places
+                .iter()
+                .any(|p| source.place == *p || source.place.starts_with(&format!("{p}/")));
             if !at_home && source.names(library) {
                 broken.push(format!("{}: `{library}` belongs in {places:?}", source.place));
             }
@@ -162,7 +205,12 @@ fn decisions_know_no_clock_no_io_and_no_waiting() {
     let mut broken = vec![];
     for source in sources().iter().filter(|s| s.top() == "domain" && !s.is_test()) {
         let code = source.code.split("#[cfg(test)]").next().unwrap();
-        broken.extend(NOT_IN_DOMAIN.iter().filter(|w| code.contains(**w)).map(|w| format!("{}: `{w}`", source.place)));
+        broken.extend(
+            NOT_IN_DOMAIN
+                .iter()
+                .filter(|w| code.contains(**w))
+                .map(|w| format!("{}: `{w}`", source.place)),
+        );
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
@@ -172,9 +220,21 @@ fn architecture_names_only_paths_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
     let quoted = text.split('`').skip(1).step_by(2);
-    let tops = ["src/", "tests/", "migrations/", "deploy/", "assets/", "tools/", ".ci/", "docs/"];
+    let tops = [
+        "src/",
+        "tests/",
+        "migrations/",
+        "deploy/",
+        "assets/",
+        "tools/",
+        ".ci/",
+        "docs/",
+    ];
     let paths: Vec<&str> = quoted.filter(|q| tops.iter().any(|t| q.starts_with(t))).collect();
     assert!(paths.len() > 20, "the map names too few paths: {paths:?}");
     let missing: Vec<_> = paths.iter().filter(|p| !root.join(p).exists()).collect();
-    assert!(missing.is_empty(), "ARCHITECTURE.md names what is not there: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "ARCHITECTURE.md names what is not there: {missing:?}"
+    );
 }

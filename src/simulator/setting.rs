@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use humantime_serde::re::humantime;
-
 /// A value of a switch. Every kind reads from text, so all sources share one grammar.
 pub trait Setting: Sized + Clone + Send + Sync + 'static {
     /// What the bare name, without `=value`, means.

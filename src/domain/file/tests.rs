@@ -30,8 +30,13 @@ fn policy() -> Policy {
 }
 
 fn task(number_results: u32) -> Task {
-    let adopted =
-        TaskFile::adopt(TaskId(uuid::Uuid::from_u128(1)), Tenant::default_tenant(), Origin::Submitted, &policy(), at(0));
+    let adopted = TaskFile::adopt(
+        TaskId(uuid::Uuid::from_u128(1)),
+        Tenant::default_tenant(),
+        Origin::Submitted,
+        &policy(),
+        at(0),
+    );
     Task {
         model: "klingai:avatar@2.0-pro".to_owned(),
         number_results,
@@ -57,7 +62,10 @@ fn apply(mut file: TaskFile, t: Transition) -> TaskFile {
 }
 
 fn submitted(number_results: u32) -> TaskFile {
-    let file = TaskFile { task: task(number_results), assets: vec![] };
+    let file = TaskFile {
+        task: task(number_results),
+        assets: vec![],
+    };
     let t = file.clone().submission_begins(at(0));
     let file = apply(file, t);
     let t = file.clone().submitted(Submission::Confirmed, &policy(), at(0), J);
@@ -74,15 +82,34 @@ fn success(name: &str) -> Item {
 }
 
 fn failure(code: &str) -> Item {
-    Item::Failed(Failure { code: code.to_owned(), message: "no".to_owned(), content_policy: code == "promptBlocked" })
+    Item::Failed(Failure {
+        code: code.to_owned(),
+        message: "no".to_owned(),
+        content_policy: code == "promptBlocked",
+    })
 }
 
 fn answer(items: Vec<Item>) -> Asked {
-    Asked { answer: Some(Report { items, ..Report::default() }), claims: vec![], at_least: None }
+    Asked {
+        answer: Some(Report {
+            items,
+            ..Report::default()
+        }),
+        claims: vec![],
+        at_least: None,
+    }
 }
 
 fn claim(receipt: i64, at: Timestamp, items: Vec<Item>) -> Claim {
-    Claim { receipt, at, report: Report { items, ..Report::default() }, hosts_allowed: true }
+    Claim {
+        receipt,
+        at,
+        report: Report {
+            items,
+            ..Report::default()
+        },
+        hosts_allowed: true,
+    }
 }
 
 fn stored(name: &str) -> Stored {
@@ -101,7 +128,9 @@ fn stored(name: &str) -> Stored {
 
 fn archive(file: TaskFile, name: &str, now: Timestamp) -> (TaskFile, Vec<EventKind>) {
     let result = ResultId::given(name).unwrap();
-    let t = file.clone().copied(&result, CopyOutcome::Archived(stored(name)), &policy(), now, J);
+    let t = file
+        .clone()
+        .copied(&result, CopyOutcome::Archived(stored(name)), &policy(), now, J);
     let kinds = t.events.iter().map(|e| e.kind).collect();
     (apply(file, t), kinds)
 }
@@ -113,17 +142,29 @@ fn status(file: &TaskFile) -> TaskStatus {
 #[test]
 fn the_ideal_run_tells_each_step_once() {
     let file = submitted(1);
-    let t = file.clone().ingest(answer(vec![success("a")]), &policy(), at(60), J);
-    assert_eq!(t.events.iter().map(|e| e.kind).collect::<Vec<_>>(), [EventKind::AssetDiscovered]);
+    let t = file
+        .clone()
+        .ingest(answer(vec![success("a")]), &policy(), at(60), J);
+    assert_eq!(
+        t.events.iter().map(|e| e.kind).collect::<Vec<_>>(),
+        [EventKind::AssetDiscovered]
+    );
     let (file, kinds) = archive(apply(file, t), "a", at(61));
     assert_eq!(kinds, [EventKind::AssetArchived, EventKind::TaskCompleted]);
-    assert_eq!((status(&file), file.task.cost, file.task.due_at), (TaskStatus::Completed, Some(1.5), None));
+    assert_eq!(
+        (status(&file), file.task.cost, file.task.due_at),
+        (TaskStatus::Completed, Some(1.5), None)
+    );
 }
 
 #[test]
 fn f18_some_of_several_fail_and_the_task_is_partial_with_the_reason() {
     let file = submitted(3);
-    let items = vec![success("a"), failure("timeoutProvider"), failure("timeoutProvider")];
+    let items = vec![
+        success("a"),
+        failure("timeoutProvider"),
+        failure("timeoutProvider"),
+    ];
     let t = file.clone().ingest(answer(items), &policy(), at(60), J);
     let (file, kinds) = archive(apply(file, t), "a", at(61));
     assert_eq!(kinds, [EventKind::AssetArchived, EventKind::TaskPartial]);
@@ -139,7 +180,10 @@ fn g8_a_forged_failure_changes_nothing_until_a_query_agrees() {
     let mut asked = answer(vec![Item::Running]);
     asked.claims = vec![claim(1, at(50), vec![failure("forged")])];
     let t = file.clone().ingest(asked, &policy(), at(60), J);
-    assert_eq!((t.task.state.status(), t.task.failures.len()), (TaskStatus::Submitted, 0));
+    assert_eq!(
+        (t.task.state.status(), t.task.failures.len()),
+        (TaskStatus::Submitted, 0)
+    );
     assert_eq!(t.receipts_done, [1]);
     let t = apply(file.clone(), t).ingest(answer(vec![failure("real")]), &policy(), at(70), J);
     assert_eq!(t.task.state.status(), TaskStatus::Failed);
@@ -166,8 +210,14 @@ fn a_plain_claim_is_trusted_only_after_the_provider_stayed_silent() {
     };
     let early = file.clone().ingest(asked(None), &policy(), at(60), J);
     assert!(early.assets.is_empty() && early.receipts_done.is_empty());
-    assert!(early.task.due_at.unwrap() <= at(170), "asked again by the time the claim may be trusted");
-    let running = Report { items: vec![Item::Running], ..Report::default() };
+    assert!(
+        early.task.due_at.unwrap() <= at(170),
+        "asked again by the time the claim may be trusted"
+    );
+    let running = Report {
+        items: vec![Item::Running],
+        ..Report::default()
+    };
     let denied = file.clone().ingest(asked(Some(running)), &policy(), at(200), J);
     assert!(denied.assets.is_empty(), "the query says it is still running");
     let late = file.clone().ingest(asked(None), &policy(), at(170), J);
@@ -184,7 +234,16 @@ fn a_claim_with_two_links_for_one_result_is_never_plain() {
         s.source = SourceUrl("https://vm.runware.ai/other.mp4".to_owned());
     }
     let claims = vec![claim(1, at(1), vec![success("a")]), claim(2, at(2), vec![other])];
-    let t = file.ingest(Asked { answer: None, claims, at_least: None }, &policy(), at(500), J);
+    let t = file.ingest(
+        Asked {
+            answer: None,
+            claims,
+            at_least: None,
+        },
+        &policy(),
+        at(500),
+        J,
+    );
     assert!(t.assets.is_empty());
 }
 
@@ -192,40 +251,74 @@ fn a_claim_with_two_links_for_one_result_is_never_plain() {
 fn the_deadline_ends_a_silent_task_and_spares_known_results() {
     let day = 24 * 3600;
     let t = submitted(1).ingest(answer(vec![]), &policy(), at(day), J);
-    assert_eq!(t.task.state.verdict().unwrap().reason, Some(TaskReason::NoOutcome));
+    assert_eq!(
+        t.task.state.verdict().unwrap().reason,
+        Some(TaskReason::NoOutcome)
+    );
     assert_eq!(t.task.state.status(), TaskStatus::TimedOut);
-    let unanswered = Asked { answer: None, claims: vec![], at_least: None };
+    let unanswered = Asked {
+        answer: None,
+        claims: vec![],
+        at_least: None,
+    };
     let t = submitted(1).ingest(unanswered, &policy(), at(day), J);
-    assert_eq!(t.task.state.status(), TaskStatus::Submitted, "not before a query was answered");
+    assert_eq!(
+        t.task.state.status(),
+        TaskStatus::Submitted,
+        "not before a query was answered"
+    );
 
     let file = submitted(2);
-    let t = file.clone().ingest(answer(vec![success("a"), Item::Running]), &policy(), at(60), J);
+    let t = file
+        .clone()
+        .ingest(answer(vec![success("a"), Item::Running]), &policy(), at(60), J);
     let file = apply(file, t);
-    let t = file.clone().ingest(answer(vec![success("a"), Item::Running]), &policy(), at(day), J);
+    let t = file
+        .clone()
+        .ingest(answer(vec![success("a"), Item::Running]), &policy(), at(day), J);
     let file = apply(file, t);
-    assert_eq!(status(&file), TaskStatus::Archiving, "a known result keeps its own clock");
+    assert_eq!(
+        status(&file),
+        TaskStatus::Archiving,
+        "a known result keeps its own clock"
+    );
     let (file, _) = archive(file, "a", at(day + 9));
     assert_eq!(status(&file), TaskStatus::Partial);
-    assert_eq!(file.task.state.verdict().unwrap().reason, Some(TaskReason::NoOutcome));
+    assert_eq!(
+        file.task.state.verdict().unwrap().reason,
+        Some(TaskReason::NoOutcome)
+    );
 }
 
 #[test]
 fn i7_money_beats_verdict_and_completed_never_changes() {
     let file = submitted(1);
-    let t = file.clone().ingest(answer(vec![failure("timeoutProvider")]), &policy(), at(60), J);
+    let t = file
+        .clone()
+        .ingest(answer(vec![failure("timeoutProvider")]), &policy(), at(60), J);
     let file = apply(file, t);
     assert_eq!(status(&file), TaskStatus::Failed);
-    let t = file.clone().ingest(answer(vec![failure("timeoutProvider"), success("late")]), &policy(), at(90), J);
+    let t = file.clone().ingest(
+        answer(vec![failure("timeoutProvider"), success("late")]),
+        &policy(),
+        at(90),
+        J,
+    );
     let kinds: Vec<_> = t.events.iter().map(|e| e.kind).collect();
     assert_eq!(kinds, [EventKind::TaskRecovered, EventKind::AssetDiscovered]);
     let (file, kinds) = archive(apply(file, t), "late", at(91));
-    assert_eq!((file.task.round, kinds.last()), (2, Some(&EventKind::TaskPartial)));
+    assert_eq!(
+        (file.task.round, kinds.last()),
+        (2, Some(&EventKind::TaskPartial))
+    );
 }
 
 #[test]
 fn an_item_more_than_asked_for_is_archived_too() {
     let file = submitted(1);
-    let t = file.clone().ingest(answer(vec![success("a"), success("b")]), &policy(), at(60), J);
+    let t = file
+        .clone()
+        .ingest(answer(vec![success("a"), success("b")]), &policy(), at(60), J);
     let (file, _) = archive(apply(file, t), "a", at(61));
     assert_eq!(status(&file), TaskStatus::Archiving);
     let (file, _) = archive(file, "b", at(62));
@@ -234,13 +327,21 @@ fn an_item_more_than_asked_for_is_archived_too() {
 
 #[test]
 fn a_sure_no_restarts_the_clock_of_doubt_and_an_unclear_one_does_not() {
-    let file = TaskFile { task: task(1), assets: vec![] };
+    let file = TaskFile {
+        task: task(1),
+        assets: vec![],
+    };
     assert_eq!(file.doubt(&policy(), at(0)), Doubt::None);
     let t = file.clone().submission_begins(at(0));
     let begun = apply(file, t);
-    let sure = begun.clone().not_accepted("http_429", true, None, &policy(), at(1), J);
+    let sure = begun
+        .clone()
+        .not_accepted("http_429", true, None, &policy(), at(1), J);
     assert_eq!(sure.task.first_attempt_at, None);
-    let unclear = apply(begun.clone(), begun.not_accepted("timeout", false, None, &policy(), at(1), J));
+    let unclear = apply(
+        begun.clone(),
+        begun.not_accepted("timeout", false, None, &policy(), at(1), J),
+    );
     assert_eq!(unclear.doubt(&policy(), at(599)), Doubt::Ask);
     assert_eq!(unclear.doubt(&policy(), at(600)), Doubt::WindowClosed);
 }
@@ -248,10 +349,18 @@ fn a_sure_no_restarts_the_clock_of_doubt_and_an_unclear_one_does_not() {
 #[test]
 fn a_task_never_sent_is_rejected_after_max_hold_and_one_in_doubt_is_not() {
     let week = 7 * 24 * 3600;
-    let file = TaskFile { task: task(1), assets: vec![] };
+    let file = TaskFile {
+        task: task(1),
+        assets: vec![],
+    };
     let t = apply(file.clone(), file.clone().submission_begins(at(week)));
-    let sure = t.clone().not_accepted("http_429", true, None, &policy(), at(week), J);
-    assert_eq!(sure.task.state.verdict().unwrap().reason, Some(TaskReason::NotSubmitted));
+    let sure = t
+        .clone()
+        .not_accepted("http_429", true, None, &policy(), at(week), J);
+    assert_eq!(
+        sure.task.state.verdict().unwrap().reason,
+        Some(TaskReason::NotSubmitted)
+    );
     let unclear = t.not_accepted("timeout", false, None, &policy(), at(week), J);
     assert_eq!(unclear.task.state.status(), TaskStatus::Submitting);
 }
@@ -259,7 +368,9 @@ fn a_task_never_sent_is_rejected_after_max_hold_and_one_in_doubt_is_not() {
 #[test]
 fn f12_a_dead_link_gets_its_tries_its_time_and_fresh_links() {
     let file = submitted(1);
-    let t = file.clone().ingest(answer(vec![success("a")]), &policy(), at(60), J);
+    let t = file
+        .clone()
+        .ingest(answer(vec![success("a")]), &policy(), at(60), J);
     let mut file = apply(file, t);
     let result = ResultId::given("a").unwrap();
     let dead = CopyOutcome::NotStored(NotStored::SourceDead { status: 404 });
@@ -271,36 +382,60 @@ fn f12_a_dead_link_gets_its_tries_its_time_and_fresh_links() {
         file = apply(file, t);
         tries += 1;
         if tries == 1 {
-            assert!(file.assets[0].trouble.wants_fresh, "a fresh link before the second try");
+            assert!(
+                file.assets[0].trouble.wants_fresh,
+                "a fresh link before the second try"
+            );
         }
         now = file.assets[0].due_at.unwrap_or(now);
         assert!(tries < 20);
     }
     assert_eq!(tries, 6);
     assert_eq!(file.assets[0].state, AssetState::Expired(AssetReason::SourceGone));
-    assert_eq!(file.task.state.verdict().unwrap().reason, Some(TaskReason::NoAssetArchived));
+    assert_eq!(
+        file.task.state.verdict().unwrap().reason,
+        Some(TaskReason::NoAssetArchived)
+    );
 }
 
 #[test]
 fn a_file_nobody_understands_is_kept_after_one_refresh() {
     let file = submitted(1);
-    let t = file.clone().ingest(answer(vec![success("a")]), &policy(), at(60), J);
+    let t = file
+        .clone()
+        .ingest(answer(vec![success("a")]), &policy(), at(60), J);
     let mut file = apply(file, t);
     let result = ResultId::given("a").unwrap();
-    let odd = CopyOutcome::NotStored(NotStored::NotUnderstood { what: "unknown_container" });
+    let odd = CopyOutcome::NotStored(NotStored::NotUnderstood {
+        what: "unknown_container",
+    });
     for _ in 0..2 {
         assert!(!file.assets[0].keeps_unverified());
         let t = file.clone().copied(&result, odd.clone(), &policy(), at(70), J);
         file = apply(file, t);
-        assert!(file.assets[0].trouble.refreshed || file.task.due_at == Some(at(70)), "a fresh link is asked for");
-        let t = file.clone().ingest(answer(vec![success("a")]), &policy(), at(80), J);
+        assert!(
+            file.assets[0].trouble.refreshed || file.task.due_at == Some(at(70)),
+            "a fresh link is asked for"
+        );
+        let t = file
+            .clone()
+            .ingest(answer(vec![success("a")]), &policy(), at(80), J);
         file = apply(file, t);
     }
     assert!(file.assets[0].keeps_unverified());
-    let t = file.clone().copied(&result, CopyOutcome::KeptUnverified(stored("x")), &policy(), at(90), J);
+    let t = file.clone().copied(
+        &result,
+        CopyOutcome::KeptUnverified(stored("x")),
+        &policy(),
+        at(90),
+        J,
+    );
     let file = apply(file, t);
     assert_eq!(file.assets[0].state.reason(), Some(AssetReason::BadContent));
-    assert!(file.assets[0].state.stored().is_some(), "the asset names the kept object");
+    assert!(
+        file.assets[0].state.stored().is_some(),
+        "the asset names the kept object"
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -337,10 +472,15 @@ fn outcome(n: u8) -> CopyOutcome {
     CopyOutcome::NotStored(match n {
         0 | 1 => return CopyOutcome::Archived(stored("k")),
         2 => NotStored::SourceDead { status: 404 },
-        3 => NotStored::SourceUnavailable { code: "x".to_owned(), retry_after: None },
+        3 => NotStored::SourceUnavailable {
+            code: "x".to_owned(),
+            retry_after: None,
+        },
         4 => NotStored::NotAFile { what: "markup" },
         5 => NotStored::NotUnderstood { what: "incomplete" },
-        6 => NotStored::StoreUnavailable { code: "slow_down".to_owned() },
+        6 => NotStored::StoreUnavailable {
+            code: "slow_down".to_owned(),
+        },
         _ => NotStored::TooLarge { size_bytes: 1 },
     })
 }
@@ -369,7 +509,11 @@ fn check(file: &TaskFile, before: &TaskFile, asked: bool, told: &mut BTreeMap<St
         assert!(t.events.iter().any(|e| e.kind == EventKind::TaskRecovered));
     }
     for known in before.assets.iter().filter(|a| a.state.is_terminal()) {
-        assert_eq!(Some(&known.state), file.asset(&known.id.result).map(|a| &a.state), "I7");
+        assert_eq!(
+            Some(&known.state),
+            file.asset(&known.id.result).map(|a| &a.state),
+            "I7"
+        );
     }
     // I9 and one event per (type, task, result, round)
     let sequences: Vec<u32> = t.events.iter().map(|e| e.task_sequence).collect();
