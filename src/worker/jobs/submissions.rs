@@ -77,6 +77,7 @@ impl Submissions {
                 self.park.open();
                 s.fine(Component::Provider);
                 s.metrics.submission(SubmissionOutcome::Submitted);
+                s.wakeups.ring(Queue::Queries); // a callback may have come before the acknowledgement
                 info!(%task, "submitted");
             }
             Dispatched::Postponed { code } => {
