@@ -66,6 +66,9 @@ struct Call {
     /// Answer with an authentication item first: the key came in the body.
     greets: bool,
     dry_run: bool,
+    /// The switches of the request's own header.
+    header: Overlay,
+    /// Those, and all that the tasks in it bring along: for what befalls the request as a whole.
     overlay: Overlay,
     /// The task that chance is rolled for.
     subject: Uuid,
@@ -88,12 +91,12 @@ pub async fn post(request: HttpRequest, body: Bytes, world: Data<World>) -> Http
     let mut status = 200;
     let mut submissions = Vec::new();
     for item in &call.items {
-        let part = handle(&world, &call, item, &faults, &mut submissions);
+        let part = handle(&world, &call, item, &mut submissions);
         status = status.max(part.status);
         answer.add(part.answer);
     }
     for submission in &submissions {
-        answer.add(generate::acknowledged(&world, submission, &faults).await);
+        answer.add(generate::acknowledged(&world, submission).await);
     }
     if call.greets {
         let session = world.dice.uuid("session", call.subject, 0);
@@ -121,7 +124,7 @@ pub async fn post(request: HttpRequest, body: Bytes, world: Data<World>) -> Http
 fn read(world: &World, request: &HttpRequest, body: &[u8]) -> Result<Call, Part> {
     let refused = |code: &str, message: String| Part::refused(400, vec![ErrorEntry::new(code, message)]);
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let overlay = Overlay::read(header("x-simulate").unwrap_or_default())
+    let own = Overlay::read(header("x-simulate").unwrap_or_default())
         .map_err(|fault| refused("invalidSimulateHeader", fault))?;
     let document: Value = serde_json::from_slice(body)
         .map_err(|fault| refused("invalidJson", format!("The body is not JSON: {fault}")))?;
@@ -148,10 +151,11 @@ fn read(world: &World, request: &HttpRequest, body: &[u8]) -> Result<Call, Part>
             "The array holds no task.".to_owned(),
         ));
     }
-    let overlay = with_overlays_of(world, &items, overlay)?;
+    let overlay = with_overlays_of(world, &items, own.clone())?;
     Ok(Call {
         greets,
         dry_run: header("x-runware-dry-run") == Some("1") || request.query_string().contains("dryRun=1"),
+        header: own,
         overlay,
         subject: items.first().and_then(validate::uuid_of).unwrap_or_default(),
         is_submission: items.iter().any(|item| validate::kind_of(item).is_some()),
@@ -239,13 +243,7 @@ fn mishap(world: &World, call: &Call, faults: &Faults) -> Option<Mishap> {
     Some(mishap)
 }
 
-fn handle(
-    world: &Arc<World>,
-    call: &Call,
-    item: &Item,
-    faults: &Faults,
-    submissions: &mut Vec<Submission>,
-) -> Part {
+fn handle(world: &Arc<World>, call: &Call, item: &Item, submissions: &mut Vec<Submission>) -> Part {
     let Some(task_type) = item.get("taskType").and_then(Value::as_str) else {
         world.count(|stats| stats.rejected += 1);
         let entry = ErrorEntry::new("missingTaskType", "Required parameter 'taskType' is missing.")
@@ -254,7 +252,7 @@ fn handle(
         return Part::refused(400, vec![entry]);
     };
     if let Some(kind) = validate::kind_of(item) {
-        return match generate::submit(world, kind, item, call.dry_run, &call.overlay, faults) {
+        return match generate::submit(world, kind, item, call.dry_run, &call.header) {
             Ok(submission) => {
                 submissions.push(submission);
                 Part {
@@ -266,8 +264,8 @@ fn handle(
         };
     }
     match task_type {
-        "getResponse" => query::response(world, item, faults),
-        "getTaskDetails" => query::details(world, item, faults),
+        "getResponse" => query::response(world, item, &call.header),
+        "getTaskDetails" => query::details(world, item, &call.header),
         _ => utility::handle(world, task_type, item),
     }
 }

@@ -38,13 +38,13 @@ pub async fn deliver(world: &World, task: &Task, outcome: &Outcome, body: Body, 
     let text = written(world, task, outcome, &body, &faults, &mut rng).to_string();
     world.count(|stats| stats.callbacks_sent += 1);
     bump(&outcome.callbacks_sent);
-    for attempt in 0..faults.callback_attempts {
+    for attempt in 0..faults.callback_attempts.max(1) {
         if attempt > 0 {
             world.clock.sleep(wait_before(attempt, &mut rng)).await;
         }
         let answered = post(world, url, &text, faults.callback_timeout).await;
         if body == Body::Outcome {
-            task.called_back.notify_one();
+            outcome.called_back.notify_one();
         }
         if answered {
             bump(&outcome.callbacks_answered);

@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use super::api::{BEFORE_ACK_WAIT, Part};
 use super::directive::Overlay;
-use super::faults::Faults;
 use super::life;
 use super::media::Clip;
 use super::task::{Task, bump, price_per_second};
@@ -36,9 +35,15 @@ pub fn submit(
     kind: Kind,
     item: &Map<String, Value>,
     dry_run: bool,
-    overlay: &Overlay,
-    faults: &Faults,
+    header: &Overlay,
 ) -> Result<Submission, Part> {
+    let prompt = item
+        .get("positivePrompt")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let directive = Overlay::in_prompt(prompt).expect("mistakes were told when the request was read");
+    let overlay = header.and(&directive);
+    let faults = world.faults_with(&overlay);
     let found = validate::faults_of(item, faults.require_prompt);
     let uuid = match validate::uuid_of(item) {
         Some(uuid) if found.is_empty() => uuid,
@@ -74,18 +79,19 @@ pub fn submit(
 }
 
 /// What a submission is answered with: its identity alone, or its results where they are wanted at once.
-pub async fn acknowledged(world: &World, submission: &Submission, faults: &Faults) -> Answer {
+pub async fn acknowledged(world: &World, submission: &Submission) -> Answer {
     let task = match submission {
         Submission::Accepted(task) => task,
         Submission::DryRun { ack } => return Part::fine(ack.clone()).answer,
     };
+    let faults = world.faults_with(&task.overlay);
     if task.before_ack {
         // Lost or refused, the callback must not hold the answer for ever.
-        let _ = tokio::time::timeout(BEFORE_ACK_WAIT, task.called_back.notified()).await;
+        let _ = tokio::time::timeout(BEFORE_ACK_WAIT, task.results[0].called_back.notified()).await;
     }
     if is_sync(task) {
         world.clock.sleep_until(task.finished_at()).await;
-        return view::status(world, task, faults, 0);
+        return view::status(world, task, &faults, 0);
     }
     if world.dice.hits(faults.empty_ack, "empty-ack", task.uuid, 0) {
         return Answer::default();

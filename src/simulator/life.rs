@@ -6,15 +6,11 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::callback::{self, Body};
-use super::clock::Millis;
 use super::dice::{draw, hit};
 use super::faults::Faults;
 use super::task::{Outcome, Task, Verdict};
 use super::upload;
 use super::world::World;
-
-/// Between the reordered callbacks of one task, so that they arrive in the order they were sent.
-const REORDER_STEP_MS: Millis = 60;
 
 /// Starts everything that is to happen to this task.
 pub fn start(world: &Arc<World>, task: &Arc<Task>) {
@@ -60,7 +56,7 @@ async fn call_back(world: &Arc<World>, task: &Arc<Task>, outcome: &Outcome, faul
         .hits(faults.lose_callbacks, "lose-callbacks", outcome.id, 0)
     {
         world.count(|stats| stats.callbacks_lost += 1);
-        task.called_back.notify_one();
+        outcome.called_back.notify_one();
         return;
     }
     let mut rng = world.dice.cast("callback-copies", outcome.id, 0);
@@ -99,12 +95,11 @@ async fn hold_back(world: &World, task: &Task, outcome: &Outcome, faults: &Fault
     }
     if world.dice.hits(faults.reorder_callbacks, "reorder", task.uuid, 0) {
         world.count(|stats| stats.callbacks_reordered += 1);
-        let places_behind = (task.results.len() - 1 - outcome.index) as Millis;
         if task.results.len() > 1 {
-            world
-                .clock
-                .sleep_until(task.finished_at() + places_behind * REORDER_STEP_MS)
-                .await;
+            world.clock.sleep_until(task.finished_at()).await;
+            if let Some(later) = task.caller_after(outcome.index) {
+                later.called_back.notified().await;
+            }
         } else {
             let pause = world
                 .dice

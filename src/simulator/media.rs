@@ -1,6 +1,6 @@
 //! The files behind the links: real clips, each made unique and grown to size by a box that players skip.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
@@ -284,13 +284,25 @@ fn inserted(bytes: &'static [u8], at: usize, piece: BytesMut) -> Vec<Part> {
     ]
 }
 
+/// Padding repeats one block of noise, each time with a head of its own: copying is all it costs.
+const BLOCK: usize = 4096;
+
+static NOISE: LazyLock<[u8; BLOCK]> = LazyLock::new(|| {
+    let mut noise = [0; BLOCK];
+    for (n, word) in noise.chunks_exact_mut(8).enumerate() {
+        word.copy_from_slice(&scrambled(n as u64).to_be_bytes());
+    }
+    noise
+});
+
 fn padding(key: u64, offset: u64, length: usize) -> Bytes {
-    let first = offset / 8;
-    let skip = (offset % 8) as usize;
-    let blocks = (skip + length).div_ceil(8) as u64;
-    let mut bytes = BytesMut::with_capacity(blocks as usize * 8);
-    for block in first..first + blocks {
+    let skip = (offset % BLOCK as u64) as usize;
+    let first = offset / BLOCK as u64;
+    let blocks = (skip + length).div_ceil(BLOCK);
+    let mut bytes = BytesMut::with_capacity(blocks * BLOCK);
+    for block in first..first + blocks as u64 {
         bytes.put_u64(scrambled(key ^ block));
+        bytes.put_slice(&NOISE[8..]);
     }
     bytes.freeze().slice(skip..skip + length)
 }

@@ -7,24 +7,27 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::api::Part;
+use super::directive::Overlay;
 use super::faults::Faults;
-use super::task::Task;
+use super::task::{Task, Verdict};
 use super::validate;
 use super::view;
 use super::wire::{Answer, ErrorEntry};
 use super::world::World;
 
 /// All that is known of the task, cumulative; nothing for a UUID that is unknown, hidden or too old.
-pub fn response(world: &World, item: &Map<String, Value>, faults: &Faults) -> Part {
+pub fn response(world: &World, item: &Map<String, Value>, header: &Overlay) -> Part {
     let uuid = match validate::required_uuid(item) {
         Ok(uuid) => uuid,
         Err(entry) => return Part::refused(400, vec![entry.about(None, Some("getResponse"))]),
     };
     world.count(|stats| stats.queries += 1);
-    let Some(task) = world.task(uuid).filter(|task| is_visible(world, task, faults)) else {
-        return unknown(uuid, faults);
+    let known = world.task(uuid);
+    let faults = faults_for(world, known.as_deref(), header);
+    let Some(task) = known.filter(|task| is_visible(world, task, &faults)) else {
+        return unknown(uuid, "getResponse", &faults);
     };
-    let mut answer = view::status(world, &task, faults, turn(&task));
+    let mut answer = view::status(world, &task, &faults, turn(&task));
     if faults.query_type {
         for item in &mut answer.data {
             item["taskType"] = json!("getResponse");
@@ -35,20 +38,22 @@ pub fn response(world: &World, item: &Map<String, Value>, faults: &Faults) -> Pa
 }
 
 /// The archived request and the last response to it, which after a refused replay is the refusal.
-pub fn details(world: &World, item: &Map<String, Value>, faults: &Faults) -> Part {
+pub fn details(world: &World, item: &Map<String, Value>, header: &Overlay) -> Part {
     let uuid = match validate::required_uuid(item) {
         Ok(uuid) => uuid,
         Err(entry) => return Part::refused(400, vec![entry.about(None, Some("getTaskDetails"))]),
     };
     world.count(|stats| stats.queries += 1);
-    let Some(task) = world.task(uuid) else {
-        return unknown(uuid, faults);
+    let known = world.task(uuid);
+    let faults = faults_for(world, known.as_deref(), header);
+    let Some(task) = known else {
+        return unknown(uuid, "getTaskDetails", &faults);
     };
     let was_replayed = task.conflicts.load(Ordering::Relaxed) > 0;
     let last = if was_replayed && faults.archive_refusals {
         Answer::refusal(ErrorEntry::conflict(uuid, task.kind.task_type()))
     } else {
-        view::status(world, &task, faults, turn(&task))
+        view::status(world, &task, &faults, turn(&task))
     };
     Part::fine(json!({
         "taskType": "getTaskDetails",
@@ -56,6 +61,14 @@ pub fn details(world: &World, item: &Map<String, Value>, faults: &Faults) -> Par
         "request": [task.request],
         "response": last.body(false),
     }))
+}
+
+/// The query's own switches lie over the task's.
+fn faults_for(world: &World, task: Option<&Task>, header: &Overlay) -> Faults {
+    task.map_or_else(
+        || world.faults_with(header),
+        |task| world.faults_with(&task.overlay.and(header)),
+    )
 }
 
 /// How many queries there were for this task before.
@@ -70,15 +83,12 @@ fn is_visible(world: &World, task: &Task, faults: &Faults) -> bool {
     let is_hidden = faults
         .hide_queued
         .is_some_and(|by| now < task.accepted_at.saturating_add(millis(by)));
-    let stuck = task
-        .results
-        .iter()
-        .any(|result| result.verdict == super::task::Verdict::Stuck);
+    let stuck = task.results.iter().any(|result| result.verdict == Verdict::Stuck);
     let forgotten_at = task.finished_at().saturating_add(millis(world.options.retention));
     !is_hidden && (stuck || now < forgotten_at)
 }
 
-fn unknown(uuid: Uuid, faults: &Faults) -> Part {
+fn unknown(uuid: Uuid, task_type: &str, faults: &Faults) -> Part {
     if !faults.unknown_as_error {
         return Part {
             answer: Answer::default(),
@@ -86,5 +96,5 @@ fn unknown(uuid: Uuid, faults: &Faults) -> Part {
         };
     }
     let entry = ErrorEntry::new("taskFailedOrNotFound", "The task failed or does not exist.");
-    Part::refused(404, vec![entry.about(Some(uuid), Some("getResponse"))])
+    Part::refused(404, vec![entry.about(Some(uuid), Some(task_type))])
 }

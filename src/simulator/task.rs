@@ -40,8 +40,6 @@ pub struct Task {
     pub one_error: bool,
     /// The first result finishes before the submission is answered.
     pub before_ack: bool,
-    /// Told when the first callback of a task with `before_ack` has had its first try.
-    pub called_back: Notify,
     /// Each acceptance is a render that is paid for.
     pub accepted: AtomicU32,
     /// Submissions refused because the UUID was known.
@@ -62,6 +60,9 @@ pub struct Outcome {
     pub shows_index: bool,
     pub hides_id: bool,
     link: Mutex<Link>,
+    /// Told when the result's callback has had its first try, or was lost. One waits: the submission's answer for
+    /// the first result, or the callback of the result before this one.
+    pub called_back: Notify,
     pub callbacks_sent: AtomicU32,
     pub callbacks_answered: AtomicU32,
     pub downloads: AtomicU32,
@@ -126,7 +127,6 @@ impl Task {
             one_error: all_failed && world.dice.hits(faults.one_error_for_all, "one-error", uuid, 0),
             results,
             before_ack,
-            called_back: Notify::new(),
             accepted: AtomicU32::new(0),
             conflicts: AtomicU32::new(0),
             queries: AtomicU32::new(0),
@@ -144,6 +144,12 @@ impl Task {
             .map(|result| result.finish_at)
             .max()
             .unwrap_or(self.accepted_at)
+    }
+
+    /// The next result after this one that calls back at all.
+    pub fn caller_after(&self, index: usize) -> Option<&Outcome> {
+        let calls = |outcome: &&Outcome| outcome.verdict != Verdict::Stuck && !self.is_silent(outcome.index);
+        self.results.iter().skip(index + 1).find(calls)
     }
 
     /// Whether this result's failure is told as part of the first one's.
@@ -230,6 +236,7 @@ impl Brief<'_> {
                 generation: 0,
                 born: finish_at,
             }),
+            called_back: Notify::new(),
             callbacks_sent: AtomicU32::new(0),
             callbacks_answered: AtomicU32::new(0),
             downloads: AtomicU32::new(0),

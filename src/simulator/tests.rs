@@ -5,4 +5,5 @@ mod downloads;
 mod faulty_api;
 mod generations;
 mod harness;
+mod patience;
 mod validation;

@@ -246,3 +246,20 @@ async fn control_is_over_http_too() {
     let (_, stats) = read(bench.get(&at("stats")).await).await;
     assert_eq!(stats["accepted"], json!(1));
 }
+
+#[tokio::test]
+async fn a_directive_concerns_its_own_task_only() {
+    let bench = Bench::new(Faults::none());
+    let marked = avatar(
+        1,
+        json!({"positivePrompt": "[sim: fail=1; nest-errors; hide-queued=1h]"}),
+    );
+    bench.post(json!([marked, avatar(2, json!({}))])).await;
+    let query = |n: u8| json!({"taskType": "getResponse", "taskUUID": uuid(n)});
+    let (_, body) = bench.post(json!([query(1), query(2)])).await;
+    assert_eq!(body["data"].as_array().unwrap().len(), 1, "{body}");
+    assert_eq!(
+        (&body["data"][0]["taskUUID"], &body["data"][0]["status"]),
+        (&json!(uuid(2)), &json!("success"))
+    );
+}
