@@ -100,6 +100,14 @@ fn a_grown_webm_keeps_its_segment_size_true() {
 }
 
 #[test]
+fn no_two_blocks_of_padding_are_alike() {
+    let bytes = whole(&Media::new(&CLIPS[0], super::harness::uuid(1), 2_000_000));
+    // 4096 is the unit a client would swap or repeat by mistake; so is any multiple of it.
+    let blocks: std::collections::HashSet<&[u8]> = bytes.chunks(4096).collect();
+    assert_eq!(blocks.len(), bytes.len().div_ceil(4096));
+}
+
+#[test]
 fn any_two_results_differ_and_reads_do_not_depend_on_their_cut() {
     for clip in &CLIPS {
         let [one, two] = [1, 2].map(|n| Media::new(clip, super::harness::uuid(n), 200_000));
