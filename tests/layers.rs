@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("steps", &["domain", "ports", "crash", "crash_point"]),
     ("adapters", &["domain", "ports", "crash", "crash_point"]),
     ("config", &["domain"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "domain"]),
     ("http", &["domain", "ports", "steps", "telemetry"]),
     ("worker", &["domain", "ports", "steps", "telemetry"]),
     ("simulator", &[]),

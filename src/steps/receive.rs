@@ -1,6 +1,7 @@
 //! Chapter three: a callback's body becomes a stored receipt, nothing more. It is a wake-up; the status query is the
 //! truth. The caller has checked the token: without it no row changes (I14).
 
+use crate::crash_point;
 use crate::domain::file::{Policy, TaskFile};
 use crate::domain::ids::{Digest, TaskId, Tenant};
 use crate::domain::task::Origin;
@@ -24,6 +25,7 @@ pub async fn receive(
         body: body.to_vec(),
         at: clock.now(),
     };
+    crash_point!("receive.before_store");
     let mut recorded = store.record(receipt(&body)).await?;
     if recorded == Recorded::UnknownTask {
         let adopted = TaskFile::adopt(
@@ -36,6 +38,7 @@ pub async fn receive(
         store.adopt(adopted).await?;
         recorded = store.record(receipt(&body)).await?;
     }
+    crash_point!("receive.after_store");
     if matches!(recorded, Recorded::New | Recorded::Full) {
         wakeups.ring(Queue::Queries);
     }

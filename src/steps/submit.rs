@@ -1,5 +1,6 @@
 //! Chapter one: a submission is stored whole, then answered.
 
+use crate::crash_point;
 use crate::domain::asset::ObjectExt;
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{Digest, TaskId, Tenant};
@@ -73,6 +74,7 @@ pub async fn submit(
             tasks,
         })
         .await?;
+    crash_point!("submit.after_store");
     if matches!(accepted, Accepted::Stored(_)) {
         wakeups.ring(Queue::Submissions);
     }

@@ -1,0 +1,297 @@
+//! The parts put together, started in order and stopped in order.
+
+use super::{AppError, keyfile, probe};
+use crate::adapters::guard::{GuardSettings, GuardedClient};
+use crate::adapters::runware::{RunwareClient, RunwareOptions};
+use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Blobs, S3Options};
+use crate::adapters::sources::HttpSources;
+use crate::adapters::sqlite::{self, SqliteStore};
+use crate::adapters::system::{SystemClock, SystemRng};
+use crate::adapters::webhook::WebhookSink;
+use crate::config::{self, Purpose, Settings};
+use crate::domain::address::{AddressRule, HostPattern};
+use crate::domain::asset::KeyRule;
+use crate::domain::delivery::Schedule;
+use crate::domain::file::Policy;
+use crate::domain::token::CallbackKeys;
+use crate::http::{self, Api, ApiSettings, KeyLimits};
+use crate::ports::blobs::Blobs;
+use crate::ports::clock::{Clock, Rng};
+use crate::ports::health::Health;
+use crate::ports::provider::Provider;
+use crate::ports::source::Sources;
+use crate::ports::store::{Accounts as _, Leases as _, Store};
+use crate::ports::wake::Wakeups;
+use crate::telemetry::Metrics;
+use crate::worker::jobs::{Copies, Deliveries, Queries, Shared, Submissions};
+use crate::worker::park::Park;
+use crate::worker::supervisor::Workers;
+use crate::worker::{Loop, relay};
+use secrecy::ExposeSecret as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+use url::Url;
+
+/// What a service is made of: settings, and what tests and `dev` put in the place of the machine's own.
+pub struct Assembly {
+    pub settings: Settings,
+    pub clock: Arc<dyn Clock>,
+    pub rng: Arc<dyn Rng>,
+    pub s3_access: Access,
+    /// Bound already, where the address must be known before the settings are complete.
+    pub listener: Option<TcpListener>,
+}
+
+impl Assembly {
+    pub fn of(settings: Settings) -> Self {
+        Self {
+            settings,
+            clock: Arc::new(SystemClock::start()),
+            rng: Arc::new(SystemRng),
+            s3_access: Access::DefaultChain,
+            listener: None,
+        }
+    }
+}
+
+/// A running service.
+pub struct Service {
+    pub store: Arc<SqliteStore>,
+    pub metrics: Metrics,
+    pub health: Health,
+    pub clock: Arc<dyn Clock>,
+    http: http::server::Running,
+    workers: Workers,
+    sweeper: Workers,
+}
+
+/// A lease outlives a stall of a few seconds; a killed worker's work is taken up after it.
+const LEASE: Duration = Duration::from_secs(60);
+/// After a stop signal: how long requests, then work in hand, may go on. Together below 30 s.
+const HTTP_STOP: Duration = Duration::from_secs(8);
+const WORK_DRAIN: Duration = Duration::from_secs(15);
+const WORK_STOP: Duration = Duration::from_secs(20);
+/// Deliveries under way at once, over all endpoints.
+const DELIVERY_CONCURRENCY: u32 = 64;
+
+impl Service {
+    /// Starts everything; the object store and the provider may be down.
+    ///
+    /// # Errors
+    /// Settings, database, address or keys do not allow it. Nothing runs then.
+    pub async fn start(assembly: Assembly) -> Result<Self, AppError> {
+        let Assembly { settings, clock, rng, s3_access, listener } = assembly;
+        settings.check(Purpose::Serve)?;
+        let listener = listener.map_or_else(|| bind(settings.server.listen), Ok)?;
+        let store = open_store(&settings, sqlite::Role::Serve, &*clock)?;
+        let void = store.void_leases().await?;
+        if void > 0 {
+            info!(leases = void, "taking up the work of the process before");
+        }
+        let keys = keyfile::callback_keys(&settings, &*rng)?;
+        let shared = Shared {
+            store: store.clone(),
+            clock: clock.clone(),
+            rng,
+            wakeups: Wakeups::default(),
+            health: Health::default(),
+            metrics: Metrics::new(),
+            policy: Arc::new(policy(&settings)),
+        };
+        let guard = guarded_client(&settings)?;
+        let http = start_http(&settings, &shared, &keys, &guard, listener)?;
+        let mut workers = Workers::new();
+        start_workers(&mut workers, &settings, &shared, keys, &guard, s3_access).await?;
+        let Shared { metrics, health, .. } = shared;
+        Ok(Self { store, metrics, health, clock, http, workers, sweeper: Workers::new() })
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.http.addr()
+    }
+
+    /// Says where it listens, and how to make the first key when there is none.
+    pub async fn greet(&self) {
+        info!(address = %self.addr(), "listening");
+        match self.store.keys().await {
+            Ok(keys) if keys.iter().all(|k| k.revoked_at.is_some()) => {
+                eprintln!("No API key yet. Make the first one with: catchment keys create NAME");
+            }
+            Ok(_) => {}
+            Err(e) => warn!(error = %e, "API keys could not be read"),
+        }
+    }
+
+    /// Resolves when the service must not go on: a failed fsync.
+    pub async fn fatal(&self) -> String {
+        self.store.fatal().await
+    }
+
+    /// Stops taking requests, then claiming work; lets both end within 30 s; gives leases back; closes the database.
+    pub async fn stop(self) {
+        self.health.set_not_ready(Some("draining"));
+        self.http.stop(HTTP_STOP).await;
+        self.workers.stop(WORK_STOP).await;
+        self.sweeper.stop(Duration::from_secs(1)).await;
+        self.store.close().await;
+        info!("stopped");
+    }
+}
+
+pub(super) fn open_store(
+    settings: &Settings,
+    role: sqlite::Role,
+    clock: &dyn Clock,
+) -> Result<Arc<SqliteStore>, AppError> {
+    let options = sqlite::OpenOptions { path: settings.database_path(), now: clock.now(), role };
+    SqliteStore::open(options).map_err(open_error)
+}
+
+pub(super) fn open_error(error: sqlite::OpenError) -> AppError {
+    match error.is_locked() {
+        true => AppError::Busy { what: error.to_string() },
+        false => AppError::failed(error.to_string(), error),
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).map_err(|e| AppError::Busy { what: format!("cannot listen on {address}: {e}") })
+}
+
+fn policy(settings: &Settings) -> Policy {
+    Policy {
+        poll_first_after: settings.poll.first_after,
+        poll_max_interval: settings.poll.max_interval,
+        poll_deadline: settings.poll.deadline,
+        trust_after: settings.callback.trust_after,
+        retry_max_interval: settings.retry.max_interval,
+        resend_window: settings.runware.resend_window,
+        max_hold: settings.runware.max_hold,
+        default_ttl: settings.runware.default_ttl,
+    }
+}
+
+/// One dialer for every address that somebody else named.
+fn guarded_client(settings: &Settings) -> Result<GuardedClient, AppError> {
+    let rule = AddressRule::new(settings.net.allow_private.clone());
+    let guard = GuardSettings {
+        user_agent: concat!("catchment/", env!("CARGO_PKG_VERSION")).to_owned(),
+        connect_timeout: Duration::from_secs(10),
+        read_timeout: Duration::from_secs(30),
+    };
+    GuardedClient::new(rule, &guard)
+        .map_err(|e| AppError::failed("the HTTP client cannot be set up (are CA certificates installed?)", e))
+}
+
+async fn start_workers(
+    workers: &mut Workers,
+    settings: &Settings,
+    shared: &Shared,
+    keys: CallbackKeys,
+    guard: &GuardedClient,
+    s3_access: Access,
+) -> Result<(), AppError> {
+    let provider = provider(settings, shared)?;
+    let blobs: Arc<dyn Blobs> = Arc::new(S3Blobs::connect(s3_options(settings, s3_access)).await);
+    let schedule = Schedule(settings.events.schedule.clone());
+    let hosts = settings.archive.allowed_hosts.clone();
+    let stop = workers.stopping();
+    let env = |concurrency| Loop {
+        store: shared.store.clone(),
+        clock: shared.clock.clone(),
+        wakeups: shared.wakeups.clone(),
+        concurrency,
+        lease: LEASE,
+        drain: WORK_DRAIN,
+        stop: stop.clone(),
+    };
+    let in_flight = settings.runware.max_in_flight;
+    let submissions = Submissions {
+        shared: shared.clone(),
+        provider: provider.clone(),
+        keys,
+        callback_base: callback_base(settings),
+        park: Park::default(),
+    };
+    workers.start("dispatch", submissions, env(in_flight));
+    let queries = Queries { shared: shared.clone(), provider, host_allowed: host_check(hosts.clone()) };
+    workers.start("poll", queries, env(in_flight));
+    let copies = Copies {
+        shared: shared.clone(),
+        sources: sources(guard, hosts),
+        blobs: blobs.clone(),
+        keys: KeyRule {
+            template: settings.archive.key_template.as_str().to_owned(),
+            prefix: settings.s3.prefix.clone(),
+        },
+        max_object_bytes: settings.archive.max_object_size.0,
+    };
+    workers.start("archive", copies, env(settings.archive.concurrency));
+    let sink = Arc::new(WebhookSink::new(guard.clone(), shared.clock.clone(), settings.events.timeout));
+    let deliveries = Deliveries { shared: shared.clone(), sink, schedule: schedule.clone() };
+    workers.start("publish", deliveries, env(DELIVERY_CONCURRENCY));
+    let (store, clock) = (shared.store.clone(), shared.clock.clone());
+    workers.spawn("relay", relay::run(store, clock.clone(), shared.wakeups.clone(), schedule, stop.clone()));
+    let again = settings.retry.max_interval;
+    workers.spawn("probe", probe::run(blobs, shared.health.clone(), clock, again, stop));
+    Ok(())
+}
+
+fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<dyn Provider>, AppError> {
+    let key = settings.runware.api_key.clone().ok_or_else(|| AppError::Failed {
+        what: "runware.api_key is missing".to_owned(),
+        source: None,
+    })?;
+    let mut options = RunwareOptions::new(url_of(&settings.runware.base_url)?, key);
+    options.max_in_flight = settings.runware.max_in_flight as usize;
+    let client = RunwareClient::new(options, shared.clock.clone());
+    Ok(Arc::new(client.map_err(|e| AppError::failed(e.to_string(), e))?))
+}
+
+fn sources(guard: &GuardedClient, hosts: Vec<HostPattern>) -> Arc<dyn Sources> {
+    Arc::new(HttpSources::new(guard.clone(), hosts))
+}
+
+/// Whether a link's host is one that results may come from; the guard checks it again when it is opened.
+fn host_check(hosts: Vec<HostPattern>) -> Arc<dyn Fn(&str) -> bool + Send + Sync> {
+    Arc::new(move |link| {
+        let host = Url::parse(link).ok().and_then(|url| url.host_str().map(str::to_owned));
+        host.is_some_and(|host| hosts.iter().any(|pattern| pattern.matches(&host)))
+    })
+}
+
+fn callback_base(settings: &Settings) -> String {
+    let base = settings.server.public_url.as_ref().map_or("", |u| u.as_str());
+    format!("{}/cb/v1/", base.trim_end_matches('/'))
+}
+
+fn s3_options(settings: &Settings, credentials: Access) -> S3Options {
+    let s3 = &settings.s3;
+    S3Options {
+        bucket: s3.bucket.clone().unwrap_or_default(),
+        region: s3.region.clone(),
+        endpoint: s3.endpoint.as_ref().and_then(|u| Url::parse(u.as_str()).ok()),
+        force_path_style: s3.force_path_style,
+        credentials,
+        checksum: match s3.checksum {
+            config::Checksum::Sha256 => Checksum::Sha256,
+            config::Checksum::Crc64Nvme => Checksum::Crc64Nvme,
+            config::Checksum::None => Checksum::None,
+        },
+        create_only: match s3.create_only {
+            config::CreateOnly::Native => CreateOnly::Native,
+            config::CreateOnly::Head => CreateOnly::Head,
+        },
+        kms_key: s3.kms_key.clone(),
+        storage_class: s3.storage_class.clone(),
+        tags: s3.tags.clone(),
+        part_size: usize::try_from(settings.archive.part_size.0).unwrap_or(usize::MAX),
+        unsized_concurrency: settings.archive.unsized_concurrency as usize,
+    }
+}
+
+fn url_of(base: &config::BaseUrl) -> Result<Url, AppError> {
+    Url::parse(base.as_str()).map_err(|e| AppError::failed(format!("{} is no URL", base.as_str()), e))
+}

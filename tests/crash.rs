@@ -1,0 +1,92 @@
+//! F1: killed between any two durable steps, the service resumes: nothing lost, nothing archived or bought twice, the
+//! same event ids. The service is a process of its own; the provider, the object store and the consumer live here, so
+//! they survive each kill.
+#![cfg(feature = "failpoints")]
+
+#[path = "support/outside.rs"]
+mod outside;
+
+use outside::{Outside, Serve};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Around each commit and each outside effect, and on both sides of the withheld chunk.
+const POINTS: &[&str] = &[
+    "submit.before_store",
+    "submit.after_store",
+    "dispatch.before_intent",
+    "dispatch.after_intent",
+    "dispatch.after_answer",
+    "dispatch.after_commit",
+    "receive.before_store",
+    "receive.after_store",
+    "ingest.before_commit",
+    "ingest.after_commit",
+    "archive.before_intent",
+    "archive.before_release",
+    "archive.before_verify",
+    "archive.before_commit",
+    "archive.after_commit",
+    "publish.before_try",
+    "publish.after_try",
+    "publish.after_commit",
+    "sqlite.before_commit",
+    "sqlite.after_commit",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_killed_at_every_named_point_nothing_is_lost_and_nothing_happens_twice() {
+    for point in POINTS {
+        let outside = Outside::start().await;
+        let seen = run_until_killed(&outside, point).await;
+        let mut serve = Serve::start(&outside, None).await;
+        serve.wait_settled(1).await;
+        check(&outside, &serve, &seen, point).await;
+        serve.stop().await;
+        println!("{point}: resumed");
+    }
+}
+
+/// Starts, submits, and waits for the process to die at the point. Answers the events it had told by then.
+async fn run_until_killed(outside: &Outside, point: &str) -> BTreeMap<String, Value> {
+    let mut serve = Serve::start(outside, None).await;
+    serve.subscribe(&outside.endpoint).await;
+    serve.stop().await;
+    // The point is armed on a second start, so that keys and endpoints exist already.
+    let mut serve = Serve::start(outside, Some(point)).await;
+    serve.submit_until_stored("crash-task", 2).await;
+    let mut seen = BTreeMap::new();
+    for _ in 0..600 {
+        if let Ok(events) = serve.try_events().await {
+            seen.extend(events.into_iter().map(|e| (e["id"].as_str().unwrap().to_owned(), e)));
+        }
+        if serve.has_died() {
+            // A client whose answer was lost asks again; only then is there a task for certain.
+            let mut again = Serve::start(outside, None).await;
+            again.submit_until_stored("crash-task", 2).await;
+            again.stop().await;
+            return seen;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{point}: the process never came by this point");
+}
+
+async fn check(outside: &Outside, serve: &Serve, seen: &BTreeMap<String, Value>, point: &str) {
+    let generations = outside.simulator.generations();
+    assert_eq!(generations.len(), 1, "{point}: I2, I3");
+    assert_eq!(generations[0].accepted, 1, "{point}: I3");
+    let task = serve.task(&generations[0].task_uuid.to_string()).await;
+    assert_eq!(task["status"], "completed", "{point}: {task:#}");
+    outside.assert_archived_once(&task, &generations[0], point);
+
+    let events = serve.try_events().await.unwrap();
+    let ids: BTreeSet<&str> = events.iter().map(|e| e["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), events.len(), "{point}: one id, one event");
+    let numbers: Vec<u64> = events.iter().map(|e| e["taskSequence"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>(), "{point}: I9");
+    for (id, event) in seen {
+        assert!(events.contains(event), "{point}: {id} was told and is not in the log as it was: {event:#}");
+    }
+    outside.wait_for_deliveries(&events, point).await;
+}
