@@ -7,3 +7,4 @@ pub mod crash; // named crash points for tests
 pub mod domain; // decisions only
 pub mod ports; // the traits the steps need
 pub mod steps; // the story, one chapter a file
+pub mod telemetry; // log subscriber; every metric name in one place

@@ -161,7 +161,11 @@ fn ranges_and_contradictions() {
         ),
         (
             "[poll]\nfirst_after = '10m'",
-            "poll.first_after: is above poll.max_interval (at most 5m)",
+            "poll.first_after: poll.first_after is above poll.max_interval",
+        ),
+        (
+            "[poll]\nmax_interval = '1m'",
+            "poll.max_interval: poll.first_after is above poll.max_interval",
         ),
         (
             "[poll]\ndeadline = '1m'",

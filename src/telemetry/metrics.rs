@@ -1,0 +1,472 @@
+//! Every metric of the service: names, labels and buckets in one place.
+//!
+//! Base units, bounded labels, no ids. All label values are there from the start, at zero, so that a rate or an
+//! alert never waits for the first event.
+
+use std::{
+    fmt,
+    hash::Hash,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, LabelSetEncoder, text},
+    metrics::{
+        counter::Counter,
+        family::{Family, MetricConstructor},
+        gauge::Gauge,
+        histogram::Histogram,
+        info::Info,
+    },
+    registry::{Metric, Registry},
+};
+
+/// `Content-Type` of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// One label with a closed set of values.
+pub trait Label: Clone + Hash + Eq + 'static {
+    const ALL: &'static [Self];
+}
+
+macro_rules! label {
+    ($(#[$meta:meta])* $type:ident $name:literal { $($(#[$variant_meta:meta])* $variant:ident = $value:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $type { $($(#[$variant_meta])* $variant),+ }
+
+        impl $type {
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $value),+ }
+            }
+        }
+
+        impl Label for $type {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+        }
+
+        impl EncodeLabelSet for $type {
+            fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
+                [($name, self.as_str())].encode(encoder)
+            }
+        }
+    };
+}
+
+label! {
+    /// Where tasks stand.
+    TaskStatus "status" {
+        Accepted = "accepted",
+        Submitting = "submitting",
+        Submitted = "submitted",
+        Archiving = "archiving",
+        Completed = "completed",
+        Partial = "partial",
+        Failed = "failed",
+        TimedOut = "timed_out",
+        Rejected = "rejected",
+    }
+}
+
+label! {
+    /// How one submission attempt ended.
+    SubmissionOutcome "outcome" {
+        /// The provider has it.
+        Submitted = "submitted",
+        /// Surely not accepted; the task is sent again later.
+        TryLater = "try_later",
+        /// Nobody can say; the task is queried before anything else.
+        Unclear = "unclear",
+        /// The provider will not take this task.
+        Refused = "refused",
+        /// The account is at fault (key, credit): the queue is parked.
+        Parked = "parked",
+    }
+}
+
+label! {
+    /// What became of a callback request.
+    CallbackResult "result" {
+        Stored = "stored",
+        /// The same body again: answered like the first.
+        Duplicate = "duplicate",
+        /// The task has all the receipts it may have: answered, not stored, queried.
+        OverLimit = "over_limit",
+        /// A token fault: the one 404.
+        BadToken = "bad_token",
+        /// Too large, too slow, or of a type we do not read.
+        BadBody = "bad_body",
+        /// Could not be stored: 503.
+        Unavailable = "unavailable",
+    }
+}
+
+label! {
+    /// Why a copy did not become an archived object: the first five end the asset, the others are tried again.
+    ArchiveFailure "reason" {
+        SourceGone = "source_gone",
+        BadContent = "bad_content",
+        Conflict = "conflict",
+        TooLarge = "too_large",
+        StoreRefused = "store_refused",
+        SourceBroke = "source_broke",
+        SourceDenied = "source_denied",
+        StoreUnavailable = "store_unavailable",
+        ChecksumMismatch = "checksum_mismatch",
+        LeaseLost = "lease_lost",
+    }
+}
+
+label! {
+    /// How one delivery attempt ended.
+    DeliveryOutcome "outcome" {
+        Delivered = "delivered",
+        /// Failed; another try is planned.
+        Retry = "retry",
+        /// Failed for the last time.
+        Dead = "dead",
+    }
+}
+
+label! {
+    /// A way out for events.
+    Sink "sink" { Webhook = "webhook", Nats = "nats" }
+}
+
+/// No label at all; a family of this is absent until it is set.
+type NoLabels = [(&'static str, &'static str); 0];
+
+/// The 2xx is due within about 5 s (Runware webhooks page); a durable answer takes around a millisecond.
+const ACK_SECONDS: [f64; 13] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
+
+/// From a small clip on a quiet line to gigabytes at the rate floor.
+const ARCHIVE_SECONDS: [f64; 12] = [
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
+];
+
+/// 0 holds what came too late; then five minutes to thirty days.
+const MARGIN_SECONDS: [f64; 9] = [
+    0.0,
+    300.0,
+    3_600.0,
+    14_400.0,
+    43_200.0,
+    86_400.0,
+    259_200.0,
+    604_800.0,
+    2_592_000.0,
+];
+
+/// Handles to all metrics. A clone shares the values and costs one counter.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Families>);
+
+#[derive(Debug)]
+struct Families {
+    registry: Registry,
+    tasks: Family<TaskStatus, Gauge>,
+    submissions: Family<SubmissionOutcome, Counter>,
+    callbacks_received: Family<CallbackResult, Counter>,
+    callback_ack: Histogram,
+    archive_duration: Histogram,
+    archive_bytes: Counter,
+    archive_failures: Family<ArchiveFailure, Counter>,
+    archive_deadline_margin: Histogram,
+    oldest_unarchived: Family<NoLabels, Gauge>,
+    recovered_by_poll: Counter,
+    results_lost: Counter,
+    deliveries: Family<DeliveryOutcome, Counter>,
+    event_lag: Family<Sink, Gauge>,
+    provider_cost_usd: Counter<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero. The registry adds `_total` to counters and `_info` to build information itself.
+    pub fn new() -> Self {
+        let mut r = Registry::with_prefix("catchment");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        r.register("build", "The running build", build);
+        let families = Families {
+            tasks: labelled(&mut r, "tasks", "Tasks by status"),
+            submissions: labelled(&mut r, "submissions", "Submission attempts by outcome"),
+            callbacks_received: labelled(
+                &mut r,
+                "callbacks_received",
+                "Callback requests by what became of them",
+            ),
+            callback_ack: histogram(
+                &mut r,
+                "callback_ack_duration_seconds",
+                "From the request to the answer, storing included",
+                &ACK_SECONDS,
+            ),
+            archive_duration: histogram(
+                &mut r,
+                "archive_duration_seconds",
+                "One successful copy, verification included",
+                &ARCHIVE_SECONDS,
+            ),
+            archive_bytes: single(&mut r, "archive_bytes", "Bytes of archived results"),
+            archive_failures: labelled(
+                &mut r,
+                "archive_failures",
+                "Copies that did not become an archived object",
+            ),
+            archive_deadline_margin: histogram(
+                &mut r,
+                "archive_deadline_margin_seconds",
+                "Time left until the link dies when a result was archived; 0 when it was late",
+                &MARGIN_SECONDS,
+            ),
+            oldest_unarchived: single(
+                &mut r,
+                "oldest_unarchived_archive_by_timestamp_seconds",
+                "When the next link dies whose result is not archived; absent when there is none",
+            ),
+            recovered_by_poll: single(
+                &mut r,
+                "recovered_by_poll",
+                "Results that a query found before any callback",
+            ),
+            results_lost: single(&mut r, "results_lost", "Results that ended expired or failed"),
+            deliveries: labelled(&mut r, "deliveries", "Delivery attempts by outcome"),
+            event_lag: labelled(&mut r, "event_lag", "Events that a sink has not got yet"),
+            provider_cost_usd: single(
+                &mut r,
+                "provider_cost_usd",
+                "What the provider reported to have charged",
+            ),
+            registry: r,
+        };
+        Self(Arc::new(families))
+    }
+
+    /// The OpenMetrics text; see [`CONTENT_TYPE`].
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.0.registry).expect("writing to a String cannot fail");
+        page
+    }
+
+    pub fn set_tasks(&self, status: TaskStatus, count: u64) {
+        self.0.tasks.get_or_create(&status).set(signed(count));
+    }
+
+    pub fn submission(&self, outcome: SubmissionOutcome) {
+        self.0.submissions.get_or_create(&outcome).inc();
+    }
+
+    pub fn callback_received(&self, result: CallbackResult, took: Duration) {
+        self.0.callbacks_received.get_or_create(&result).inc();
+        self.0.callback_ack.observe(took.as_secs_f64());
+    }
+
+    /// `margin`: from now to the asset's `archive_by`; zero when that has passed.
+    pub fn archived(&self, took: Duration, size_bytes: u64, margin: Duration) {
+        self.0.archive_duration.observe(took.as_secs_f64());
+        self.0.archive_bytes.inc_by(size_bytes);
+        self.0.archive_deadline_margin.observe(margin.as_secs_f64());
+    }
+
+    pub fn archive_failed(&self, reason: ArchiveFailure) {
+        self.0.archive_failures.get_or_create(&reason).inc();
+    }
+
+    /// `archive_by` in Unix seconds; `None` when everything known is archived.
+    pub fn set_oldest_unarchived(&self, archive_by: Option<i64>) {
+        match archive_by {
+            Some(at) => drop(self.0.oldest_unarchived.get_or_create(&[]).set(at)),
+            None => self.0.oldest_unarchived.clear(),
+        }
+    }
+
+    pub fn recovered_by_poll(&self) {
+        self.0.recovered_by_poll.inc();
+    }
+
+    pub fn result_lost(&self) {
+        self.0.results_lost.inc();
+    }
+
+    pub fn delivery(&self, outcome: DeliveryOutcome) {
+        self.0.deliveries.get_or_create(&outcome).inc();
+    }
+
+    pub fn set_event_lag(&self, sink: Sink, events: u64) {
+        self.0.event_lag.get_or_create(&sink).set(signed(events));
+    }
+
+    /// A negative or non-finite amount is a provider's mistake and is left out: a counter only grows.
+    pub fn provider_cost_usd(&self, amount: f64) {
+        if amount.is_finite() && amount > 0.0 {
+            self.0.provider_cost_usd.inc_by(amount);
+        }
+    }
+}
+
+/// A family with every value of its label at zero.
+fn labelled<L, M>(registry: &mut Registry, name: &str, help: &str) -> Family<L, M>
+where
+    L: Label + EncodeLabelSet + fmt::Debug + Send + Sync,
+    M: Metric + Default + Clone,
+    Family<L, M>: Metric,
+    fn() -> M: MetricConstructor<M>,
+{
+    let family = Family::<L, M>::default();
+    for label in L::ALL {
+        drop(family.get_or_create(label));
+    }
+    registry.register(name, help, family.clone());
+    family
+}
+
+fn single<M: Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn histogram(registry: &mut Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    let histogram = Histogram::new(buckets.iter().copied());
+    registry.register(name, help, histogram.clone());
+    histogram
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The names that are promised, as a scraper sees them.
+    const NAMES: [&str; 15] = [
+        "catchment_archive_bytes_total",
+        "catchment_archive_deadline_margin_seconds",
+        "catchment_archive_duration_seconds",
+        "catchment_archive_failures_total{reason}",
+        "catchment_build_info{version}",
+        "catchment_callback_ack_duration_seconds",
+        "catchment_callbacks_received_total{result}",
+        "catchment_deliveries_total{outcome}",
+        "catchment_event_lag{sink}",
+        "catchment_oldest_unarchived_archive_by_timestamp_seconds",
+        "catchment_provider_cost_usd_total",
+        "catchment_recovered_by_poll_total",
+        "catchment_results_lost_total",
+        "catchment_submissions_total{outcome}",
+        "catchment_tasks{status}",
+    ];
+
+    /// Name and label names of every sample; the parts of a histogram count as the histogram.
+    fn names(page: &str) -> BTreeSet<String> {
+        let samples = page.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .map(|sample| name_of(sample.rsplit_once(' ').unwrap().0))
+            .collect()
+    }
+
+    fn name_of(series: &str) -> String {
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let histogram = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|part| name.strip_suffix(part));
+        let labels = labels
+            .trim_end_matches('}')
+            .split(',')
+            .filter_map(|label| label.split_once('='));
+        let labels: Vec<&str> = labels
+            .map(|(label, _)| label)
+            .filter(|label| *label != "le")
+            .collect();
+        let name = histogram.unwrap_or(name);
+        if labels.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name}{{{}}}", labels.join(","))
+        }
+    }
+
+    #[test]
+    fn the_page_holds_exactly_the_promised_names() {
+        let metrics = Metrics::new();
+        metrics.set_oldest_unarchived(Some(1_800_000_000));
+        assert_eq!(names(&metrics.render()), NAMES.map(String::from).into());
+    }
+
+    #[test]
+    fn every_label_value_is_there_from_the_start() {
+        let page = Metrics::new().render();
+        let zeros = [
+            "catchment_tasks{status=\"timed_out\"} 0",
+            "catchment_callbacks_received_total{result=\"bad_token\"} 0",
+            "catchment_archive_failures_total{reason=\"source_gone\"} 0",
+            "catchment_event_lag{sink=\"nats\"} 0",
+        ];
+        for line in zeros {
+            assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn each_call_moves_its_own_metric() {
+        let metrics = Metrics::new();
+        let shared = metrics.clone();
+        shared.set_tasks(TaskStatus::Archiving, 7);
+        shared.submission(SubmissionOutcome::Unclear);
+        shared.callback_received(CallbackResult::Stored, Duration::from_millis(2));
+        shared.archived(Duration::from_secs(3), 1_000, Duration::ZERO);
+        shared.archive_failed(ArchiveFailure::Conflict);
+        shared.recovered_by_poll();
+        shared.result_lost();
+        shared.delivery(DeliveryOutcome::Dead);
+        shared.set_event_lag(Sink::Webhook, u64::MAX);
+        shared.provider_cost_usd(4.25);
+        shared.provider_cost_usd(-1.0);
+        shared.provider_cost_usd(f64::NAN);
+        let page = metrics.render();
+        let lines = [
+            "catchment_tasks{status=\"archiving\"} 7",
+            "catchment_submissions_total{outcome=\"unclear\"} 1",
+            "catchment_callbacks_received_total{result=\"stored\"} 1",
+            "catchment_callback_ack_duration_seconds_bucket{le=\"0.001\"} 0",
+            "catchment_callback_ack_duration_seconds_bucket{le=\"0.0025\"} 1",
+            "catchment_archive_duration_seconds_sum 3.0",
+            "catchment_archive_bytes_total 1000",
+            "catchment_archive_deadline_margin_seconds_bucket{le=\"0.0\"} 1",
+            "catchment_archive_failures_total{reason=\"conflict\"} 1",
+            "catchment_recovered_by_poll_total 1",
+            "catchment_results_lost_total 1",
+            "catchment_deliveries_total{outcome=\"dead\"} 1",
+            "catchment_event_lag{sink=\"webhook\"} 9223372036854775807",
+            "catchment_provider_cost_usd_total 4.25",
+        ];
+        for line in lines {
+            assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn the_next_dying_link_is_absent_when_there_is_none() {
+        let metrics = Metrics::new();
+        let name = "catchment_oldest_unarchived_archive_by_timestamp_seconds";
+        assert!(!metrics.render().contains(name));
+        metrics.set_oldest_unarchived(Some(1_800_000_000));
+        assert!(metrics.render().contains(&format!("{name}{{}} 1800000000")));
+        metrics.set_oldest_unarchived(None);
+        assert!(!metrics.render().contains(name));
+    }
+}
