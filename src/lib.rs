@@ -6,5 +6,6 @@ pub mod config; // settings: one struct per component, checked once
 pub mod crash; // named crash points for tests
 pub mod domain; // decisions only
 pub mod ports; // the traits the steps need
+pub mod simulator; // the provider over real HTTP, with every fault on demand; imports nothing of ours
 pub mod steps; // the story, one chapter a file
 pub mod telemetry; // log subscriber; every metric name in one place
