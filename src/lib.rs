@@ -2,6 +2,7 @@
 //!
 //! The map, in reading order; `ARCHITECTURE.md` tells the walk of the data.
 
+pub mod adapters; // the only code that names a driver
 pub mod config; // settings: one struct per component, checked once
 pub mod crash; // named crash points for tests
 pub mod domain; // decisions only

@@ -1,7 +1,9 @@
 //! Decisions only: no async, no IO, no clock, no SQL, no wire formats. Same input, same answer.
 
+pub mod address; // which addresses a stranger's URL may lead to
 pub mod asset; // Asset, AssetState, ObjectKey
 pub mod backoff; // delay(attempt, jitter)
+pub mod container; // is this stream a whole media file
 pub mod delivery; // Endpoint, Delivery, Attempt: retry or dead letter
 pub mod event; // Event, EventKind, EventData
 pub mod file; // TaskFile: a task with its assets, and every decision about them
