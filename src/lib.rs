@@ -3,6 +3,8 @@
 //! The map, in reading order; `ARCHITECTURE.md` tells the walk of the data.
 
 pub mod adapters; // the only code that names a driver
+pub mod app; // composition root
+pub mod cli; // one file per command group; most commands are HTTP clients of the service
 pub mod config; // settings: one struct per component, checked once
 pub mod crash; // named crash points for tests
 pub mod domain; // decisions only

@@ -41,16 +41,34 @@ pub struct Worked {
 
 /// Works one leased asset through one try.
 pub async fn archive(ctx: &Archive<'_>, lease: Lease<CopyJob>) -> Result<Worked, StoreError> {
-    let Lease { item: CopyJob { file, asset }, epoch, .. } = lease;
-    let job = Job { fence: Fence::Asset { id: asset.clone(), epoch }, asset };
-    let Some(found) = file.asset(&job.asset.result) else { return Err(StoreError::LeaseLost) };
+    let Lease {
+        item: CopyJob { file, asset },
+        epoch,
+        ..
+    } = lease;
+    let job = Job {
+        fence: Fence::Asset {
+            id: asset.clone(),
+            epoch,
+        },
+        asset,
+    };
+    let Some(found) = file.asset(&job.asset.result) else {
+        return Err(StoreError::LeaseLost);
+    };
     let (outcome, bytes) = match look(ctx, found).await {
         Some(outcome) => (outcome, 0),
         None => copy(ctx, &job, &file, found).await?,
     };
     let result = job.asset.result.clone();
     let decide = |file: TaskFile| {
-        file.copied(&result, outcome.clone(), ctx.policy, ctx.clock.now(), ctx.rng.jitter())
+        file.copied(
+            &result,
+            outcome.clone(),
+            ctx.policy,
+            ctx.clock.now(),
+            ctx.rng.jitter(),
+        )
     };
     crash_point!("archive.before_commit");
     let task = job.write(ctx, Hold::GiveUp, decide).await?;
@@ -59,13 +77,21 @@ pub async fn archive(ctx: &Archive<'_>, lease: Lease<CopyJob>) -> Result<Worked,
     if task.asset(&result).is_some_and(|a| a.trouble.wants_fresh) {
         ctx.wakeups.ring(Queue::Queries);
     }
-    Ok(Worked { settled: task.task.state.is_terminal(), outcome, bytes })
+    Ok(Worked {
+        settled: task.task.state.is_terminal(),
+        outcome,
+        bytes,
+    })
 }
 
 /// An earlier try may have ended between its last byte and our commit: look before sending anything again.
 async fn look(ctx: &Archive<'_>, asset: &Asset) -> Option<CopyOutcome> {
     let intent = asset.intent.as_ref()?;
-    match ctx.blobs.compare(&intent.key, intent.size_bytes, &intent.sha256).await {
+    match ctx
+        .blobs
+        .compare(&intent.key, intent.size_bytes, &intent.sha256)
+        .await
+    {
         Ok(Compared::Absent) => None,
         Ok(Compared::Same) => Some(verified(ctx, intent.clone())),
         Ok(Compared::Other) => Some(CopyOutcome::NotStored(NotStored::Conflict)),
@@ -81,7 +107,11 @@ async fn copy(
 ) -> Result<(CopyOutcome, u64), StoreError> {
     let final_key = ctx.keys.key(&file.task, asset);
     let unverified = asset.keeps_unverified();
-    let key = if unverified { final_key.unverified() } else { final_key };
+    let key = if unverified {
+        final_key.unverified()
+    } else {
+        final_key
+    };
     let mut flow = match flow::Flow::open(ctx, &file.task, asset, unverified).await {
         Ok(flow) => flow,
         Err(why) => return Ok((CopyOutcome::NotStored(why), 0)),
@@ -102,40 +132,52 @@ async fn conclude(
     let (intent, error) = match streamed {
         flow::Streamed::Abandoned(why) => return Ok(CopyOutcome::NotStored(why)),
         flow::Streamed::Sent(intent) => (intent, None),
-        flow::Streamed::Interrupted { intent: Some(intent), error } => (intent, Some(error)),
+        flow::Streamed::Interrupted {
+            intent: Some(intent),
+            error,
+        } => (intent, Some(error)),
         // Somebody's object is there, and ours was not read to the end: read it, to know whether they are the same.
-        flow::Streamed::Interrupted { intent: None, error: BlobError::Exists } => {
-            match flow.drain(ctx, key).await {
-                Ok(intent) => {
-                    job.write(ctx, Hold::Keep, |file| {
-                        file.intends(&job.asset.result, intent.clone(), ctx.clock.now())
-                    })
-                    .await?;
-                    (intent, Some(BlobError::Exists))
-                }
-                Err(why) => return Ok(CopyOutcome::NotStored(why)),
+        flow::Streamed::Interrupted {
+            intent: None,
+            error: BlobError::Exists,
+        } => match flow.drain(ctx, key).await {
+            Ok(intent) => {
+                job.write(ctx, Hold::Keep, |file| {
+                    file.intends(&job.asset.result, intent.clone(), ctx.clock.now())
+                })
+                .await?;
+                (intent, Some(BlobError::Exists))
             }
-        }
+            Err(why) => return Ok(CopyOutcome::NotStored(why)),
+        },
         flow::Streamed::Interrupted { intent: None, error } => {
             return Ok(CopyOutcome::NotStored(store_trouble(&error)));
         }
     };
     crash_point!("archive.before_verify");
-    Ok(match ctx.blobs.compare(key, intent.size_bytes, &intent.sha256).await {
-        Ok(Compared::Same) => verified(ctx, intent),
-        Ok(Compared::Other) => CopyOutcome::NotStored(NotStored::Conflict),
-        Ok(Compared::Absent) => CopyOutcome::NotStored(match error {
-            Some(error) => store_trouble(&error),
-            None => NotStored::StoreUnavailable { code: "vanished".to_owned() },
-        }),
-        Err(e) => CopyOutcome::NotStored(store_trouble(&e)),
-    })
+    Ok(
+        match ctx.blobs.compare(key, intent.size_bytes, &intent.sha256).await {
+            Ok(Compared::Same) => verified(ctx, intent),
+            Ok(Compared::Other) => CopyOutcome::NotStored(NotStored::Conflict),
+            Ok(Compared::Absent) => CopyOutcome::NotStored(match error {
+                Some(error) => store_trouble(&error),
+                None => NotStored::StoreUnavailable {
+                    code: "vanished".to_owned(),
+                },
+            }),
+            Err(e) => CopyOutcome::NotStored(store_trouble(&e)),
+        },
+    )
 }
 
 fn verified(ctx: &Archive<'_>, intent: Intent) -> CopyOutcome {
     let unverified = intent.unverified;
     let stored = intent.stored(ctx.blobs.bucket(), ctx.clock.now());
-    if unverified { CopyOutcome::KeptUnverified(stored) } else { CopyOutcome::Archived(stored) }
+    if unverified {
+        CopyOutcome::KeptUnverified(stored)
+    } else {
+        CopyOutcome::Archived(stored)
+    }
 }
 
 fn store_trouble(error: &BlobError) -> NotStored {
@@ -145,8 +187,12 @@ fn store_trouble(error: &BlobError) -> NotStored {
             NotStored::StoreUnavailable { code: code.clone() }
         }
         // The look that follows decides; seeing nothing there means the object went away again.
-        BlobError::Exists => NotStored::StoreUnavailable { code: "vanished".to_owned() },
-        BlobError::Abandoned => NotStored::StoreUnavailable { code: "upload_abandoned".to_owned() },
+        BlobError::Exists => NotStored::StoreUnavailable {
+            code: "vanished".to_owned(),
+        },
+        BlobError::Abandoned => NotStored::StoreUnavailable {
+            code: "upload_abandoned".to_owned(),
+        },
     }
 }
 
@@ -179,7 +225,11 @@ impl Job {
             let transition = decide(file.clone());
             let written = after(file, &transition);
             let done = match hold {
-                Hold::Keep => ctx.store.commit_and_hold(transition, self.fence.clone()).await.map(|_| ()),
+                Hold::Keep => ctx
+                    .store
+                    .commit_and_hold(transition, self.fence.clone())
+                    .await
+                    .map(|_| ()),
                 Hold::GiveUp => ctx.store.commit(transition, self.fence.clone()).await,
             };
             match done {

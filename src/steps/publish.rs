@@ -44,13 +44,19 @@ pub struct Publish<'a> {
 
 /// Makes one try of a leased delivery and records what follows from it.
 pub async fn deliver(ctx: &Publish<'_>, lease: Lease<Delivery>) -> Result<After, StoreError> {
-    let Lease { item: delivery, epoch, .. } = lease;
+    let Lease {
+        item: delivery,
+        epoch,
+        ..
+    } = lease;
     let started = ctx.clock.now();
     crash_point!("publish.before_try");
     let outcome = ctx.sink.deliver(&delivery).await;
     crash_point!("publish.after_try");
     let now = ctx.clock.now();
-    let after = ctx.schedule.after(delivery.attempt, &outcome, now, ctx.rng.jitter());
+    let after = ctx
+        .schedule
+        .after(delivery.attempt, &outcome, now, ctx.rng.jitter());
     let settled = SettledDelivery {
         id: delivery.id,
         epoch,
@@ -64,7 +70,12 @@ pub async fn deliver(ctx: &Publish<'_>, lease: Lease<Delivery>) -> Result<After,
 }
 
 fn attempt(delivery: &Delivery, started: Timestamp, now: Timestamp, outcome: Outcome) -> Attempt {
-    Attempt { number: delivery.attempt, at: started, duration: now.since(started), outcome }
+    Attempt {
+        number: delivery.attempt,
+        at: started,
+        duration: now.since(started),
+        outcome,
+    }
 }
 
 /// A delivery out of tries is told, and so is an endpoint that says it is gone. A dead operator event begets none.
@@ -74,8 +85,13 @@ fn operator_events(delivery: &Delivery, after: &After, now: Timestamp) -> Vec<Ne
         After::Dead => &[EventKind::DeliveryDead],
         After::Gone => &[EventKind::DeliveryDead, EventKind::EndpointDisabled],
     };
-    let wanted = |kind: &&EventKind| !(delivery.event.kind.is_operator() && **kind == EventKind::DeliveryDead);
-    kinds.iter().filter(wanted).map(|kind| operator_event(*kind, delivery, now)).collect()
+    let wanted =
+        |kind: &&EventKind| !(delivery.event.kind.is_operator() && **kind == EventKind::DeliveryDead);
+    kinds
+        .iter()
+        .filter(wanted)
+        .map(|kind| operator_event(*kind, delivery, now))
+        .collect()
 }
 
 fn operator_event(kind: EventKind, delivery: &Delivery, now: Timestamp) -> NewEvent {

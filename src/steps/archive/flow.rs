@@ -46,7 +46,10 @@ pub(super) enum Streamed {
     /// The source or its content ended it: no object came of it.
     Abandoned(NotStored),
     /// The store ended it, before (`None`) or after all was known of the bytes.
-    Interrupted { intent: Option<Intent>, error: BlobError },
+    Interrupted {
+        intent: Option<Intent>,
+        error: BlobError,
+    },
 }
 
 enum Pumped {
@@ -63,8 +66,14 @@ impl Flow {
         asset: &Asset,
         unverified: bool,
     ) -> Result<Self, NotStored> {
-        let opened = ctx.sources.open(&asset.source, None).await.map_err(source_trouble)?;
-        let Opened { total, etag, body, .. } = opened;
+        let opened = ctx
+            .sources
+            .open(&asset.source, None)
+            .await
+            .map_err(source_trouble)?;
+        let Opened {
+            total, etag, body, ..
+        } = opened;
         match total {
             Some(0) => return Err(NotStored::NotAFile { what: "empty" }),
             Some(size_bytes) if size_bytes > ctx.max_object_bytes => {
@@ -109,25 +118,36 @@ impl Flow {
             metadata: metadata(task, job),
         };
         let (sender, receiver): (_, BlobBody) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let described = Described { key: key.clone(), content_type: put.content_type.clone() };
+        let described = Described {
+            key: key.clone(),
+            content_type: put.content_type.clone(),
+        };
         let upload = ctx.blobs.put_stream(put, receiver);
         let (uploaded, pumped) = tokio::join!(upload, self.pump(ctx, job, &described, first, sender));
         Ok(match (uploaded, pumped?) {
             (_, Pumped::Abandoned(why)) => Streamed::Abandoned(why),
             (Ok(()), Pumped::Released(intent)) => Streamed::Sent(intent),
-            (Err(error), Pumped::Released(intent)) => Streamed::Interrupted { intent: Some(intent), error },
+            (Err(error), Pumped::Released(intent)) => Streamed::Interrupted {
+                intent: Some(intent),
+                error,
+            },
             (Err(error), Pumped::UploadClosed) => Streamed::Interrupted { intent: None, error },
             // A store that says yes to half a body: believe only the look that follows at the next try.
             (Ok(()), Pumped::UploadClosed) => {
                 let code = "early_answer".to_owned();
-                Streamed::Interrupted { intent: None, error: BlobError::Unavailable { code, source: None } }
+                Streamed::Interrupted {
+                    intent: None,
+                    error: BlobError::Unavailable { code, source: None },
+                }
             }
         })
     }
 
     /// Read before the upload starts, so that a page of HTML never opens one and the content type is known.
     async fn first_chunk(&mut self, ctx: &Archive<'_>) -> Result<Bytes, NotStored> {
-        let Some(first) = self.next(ctx).await? else { return Err(NotStored::NotAFile { what: "empty" }) };
+        let Some(first) = self.next(ctx).await? else {
+            return Err(NotStored::NotAFile { what: "empty" });
+        };
         match self.hopeless() {
             Some(why) => Err(why),
             None => Ok(first),
@@ -152,7 +172,11 @@ impl Flow {
             if let Some(why) = self.hopeless() {
                 return Ok(abandon(&upload, why).await);
             }
-            if upload.send(Ok(std::mem::replace(&mut withheld, chunk))).await.is_err() {
+            if upload
+                .send(Ok(std::mem::replace(&mut withheld, chunk)))
+                .await
+                .is_err()
+            {
                 return Ok(Pumped::UploadClosed);
             }
         }
@@ -162,8 +186,11 @@ impl Flow {
         };
         crash_point!("archive.before_intent");
         let now = ctx.clock.now();
-        let noted =
-            job.write(ctx, Hold::Keep, |file| file.intends(&job.asset.result, intent.clone(), now)).await;
+        let noted = job
+            .write(ctx, Hold::Keep, |file| {
+                file.intends(&job.asset.result, intent.clone(), now)
+            })
+            .await;
         if let Err(lost) = noted {
             let _ = upload.send(Err(BodyAbandoned)).await; // closed is as good
             return Err(lost);
@@ -177,7 +204,10 @@ impl Flow {
     pub(super) async fn drain(&mut self, ctx: &Archive<'_>, key: &ObjectKey) -> Result<Intent, NotStored> {
         while self.next(ctx).await?.is_some() {}
         let content_type = content_type(&[], key).to_owned();
-        self.intent(&Described { key: key.clone(), content_type })
+        self.intent(&Described {
+            key: key.clone(),
+            content_type,
+        })
     }
 
     /// The next bytes, counted, hashed and judged; a break is bridged where the source can prove nothing changed.
@@ -195,7 +225,9 @@ impl Flow {
     fn take(&mut self, chunk: Bytes) -> Result<Bytes, NotStored> {
         self.read += chunk.len() as u64;
         if self.read > self.max {
-            return Err(NotStored::TooLarge { size_bytes: self.read });
+            return Err(NotStored::TooLarge {
+                size_bytes: self.read,
+            });
         }
         if self.total.is_some_and(|total| self.read > total) {
             return Err(NotStored::NotAFile { what: "too_long" });
@@ -209,11 +241,20 @@ impl Flow {
     /// Otherwise the try ends: the upload holds bytes that cannot be taken back.
     async fn bridge(&mut self, ctx: &Archive<'_>) -> Result<(), NotStored> {
         self.bridges += 1;
-        let (Some(total), Some(etag), true) = (self.total, self.etag.clone(), self.bridges <= MAX_BRIDGES) else {
+        let (Some(total), Some(etag), true) = (self.total, self.etag.clone(), self.bridges <= MAX_BRIDGES)
+        else {
             return Err(broken());
         };
-        let resume = Resume { from: self.read, total, etag };
-        let opened = ctx.sources.open(&self.url, Some(&resume)).await.map_err(source_trouble)?;
+        let resume = Resume {
+            from: self.read,
+            total,
+            etag,
+        };
+        let opened = ctx
+            .sources
+            .open(&self.url, Some(&resume))
+            .await
+            .map_err(source_trouble)?;
         if opened.start != self.read {
             return Err(broken());
         }
@@ -225,7 +266,9 @@ impl Flow {
     fn hopeless(&self) -> Option<NotStored> {
         match self.check.early()? {
             Finding::NotMedia(what) => Some(not_a_file(what)),
-            Finding::Unknown if !self.unverified => Some(NotStored::NotUnderstood { what: "unknown_container" }),
+            Finding::Unknown if !self.unverified => Some(NotStored::NotUnderstood {
+                what: "unknown_container",
+            }),
             _ => None,
         }
     }
@@ -238,7 +281,11 @@ impl Flow {
             Finding::NotMedia(what) => return Err(not_a_file(what)),
             Finding::Incomplete(_) | Finding::Unknown if self.unverified => None,
             Finding::Incomplete(_) => return Err(NotStored::NotUnderstood { what: "incomplete" }),
-            Finding::Unknown => return Err(NotStored::NotUnderstood { what: "unknown_container" }),
+            Finding::Unknown => {
+                return Err(NotStored::NotUnderstood {
+                    what: "unknown_container",
+                });
+            }
         };
         let of_media = |f: fn(&Media) -> Option<u32>| media.as_ref().and_then(f);
         Ok(Intent {
@@ -269,8 +316,18 @@ async fn abandon(upload: &mpsc::Sender<Result<Bytes, BodyAbandoned>>, why: NotSt
 /// sounds and images.
 fn expected(task: &Task, source: &SourceUrl) -> Expected {
     let path = source.0.split(['?', '#']).next().unwrap_or("");
-    let named = path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ext)| ext);
-    let ext = task.ext.as_ref().map(|e| e.as_str()).or(named).unwrap_or("bin").to_ascii_lowercase();
+    let named = path
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.rsplit_once('.'))
+        .map(|(_, ext)| ext);
+    let ext = task
+        .ext
+        .as_ref()
+        .map(|e| e.as_str())
+        .or(named)
+        .unwrap_or("bin")
+        .to_ascii_lowercase();
     match ext.as_str() {
         "mp4" | "webm" | "mov" | "m4v" | "mkv" => Expected::Video,
         _ => Expected::Any,
@@ -299,7 +356,11 @@ fn metadata(task: &Task, job: &Job) -> Vec<(String, String)> {
         ("result-id".to_owned(), encoded(job.asset.result.as_str())),
         ("model".to_owned(), encoded(&task.model)),
     ];
-    all.extend(task.labels.iter().map(|(name, value)| (format!("label-{name}"), encoded(value))));
+    all.extend(
+        task.labels
+            .iter()
+            .map(|(name, value)| (format!("label-{name}"), encoded(value))),
+    );
     all
 }
 
@@ -314,7 +375,10 @@ fn not_a_file(what: NotMedia) -> NotStored {
 }
 
 fn broken() -> NotStored {
-    NotStored::SourceUnavailable { code: "broken_off".to_owned(), retry_after: None }
+    NotStored::SourceUnavailable {
+        code: "broken_off".to_owned(),
+        retry_after: None,
+    }
 }
 
 fn source_trouble(error: SourceError) -> NotStored {
@@ -323,8 +387,9 @@ fn source_trouble(error: SourceError) -> NotStored {
         SourceError::Unavailable { code, retry_after } => NotStored::SourceUnavailable { code, retry_after },
         SourceError::Broken(_) => broken(),
         SourceError::Forbidden { code } => NotStored::SourceForbidden { code },
-        SourceError::Odd { status } => {
-            NotStored::SourceUnavailable { code: format!("http_{status}"), retry_after: None }
-        }
+        SourceError::Odd { status } => NotStored::SourceUnavailable {
+            code: format!("http_{status}"),
+            retry_after: None,
+        },
     }
 }
