@@ -1,0 +1,138 @@
+//! The command line. Commands of the host (`serve`, `keys`, …) work on its files; the others are HTTP clients of a
+//! running service.
+//!
+//! stdout is data, stderr everything else; the exit codes are in [`exit`].
+
+mod client;
+mod completions;
+mod config;
+mod confirm;
+mod dev;
+mod endpoints;
+mod events;
+pub mod exit;
+mod follow;
+mod host;
+mod keys;
+mod migrate;
+mod output;
+mod problem;
+mod progress;
+mod runtime;
+mod serve;
+mod show;
+mod simulate;
+mod submit;
+mod tasks;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use clap::Parser as _;
+use exit::{CliError, EXIT_CODES, Exit};
+use host::Host;
+use output::{Format, OutputFlags};
+use std::ffi::OsString;
+
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "catchment",
+    version,
+    about = "Takes generation tasks, archives every result before its link dies, and tells your systems",
+    after_help = EXIT_CODES,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(flatten)]
+    output: OutputFlags,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the service
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::Args),
+    /// Run everything on this machine: no account, no key, no network
+    #[command(after_help = dev::EXAMPLES)]
+    Dev(dev::Args),
+    /// Run the simulated provider alone
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(Box<simulate::Args>),
+    /// Make, list and revoke API keys, on the host
+    #[command(after_help = keys::EXAMPLES)]
+    Keys(keys::Args),
+    /// Bring the database to this version's schema
+    #[command(after_help = migrate::EXAMPLES)]
+    Migrate(migrate::Args),
+    /// Look at the settings
+    #[command(after_help = config::EXAMPLES)]
+    Config(config::Args),
+    /// Print a completion script for a shell
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::Args),
+    /// Submit tasks from a file
+    #[command(after_help = submit::EXAMPLES)]
+    Submit(submit::Args),
+    /// List and show tasks
+    #[command(after_help = tasks::EXAMPLES)]
+    Tasks(tasks::Args),
+    /// Read and follow the event log
+    #[command(after_help = events::EXAMPLES)]
+    Events(events::Args),
+    /// Say who is told about events
+    #[command(after_help = endpoints::EXAMPLES)]
+    Endpoints(endpoints::Args),
+}
+
+/// Runs one command line, program name first.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(said) => return say_usage(&said),
+    };
+    let host = Host::real();
+    let format = output::stdout_format(cli.output);
+    match cli.command.run(&host, format) {
+        Ok(exit) => exit,
+        Err(error) => say_error(&error),
+    }
+}
+
+impl Command {
+    fn run(self, host: &Host, format: Format) -> Result<Exit, CliError> {
+        match self {
+            Self::Serve(args) => serve::run(args),
+            Self::Dev(args) => dev::run(args, host),
+            Self::Simulate(args) => simulate::run(&args),
+            Self::Keys(args) => keys::run(args, host, format),
+            Self::Migrate(args) => migrate::run(args, format),
+            Self::Config(args) => config::run(args, format),
+            Self::Completions(args) => completions::run(args),
+            Self::Submit(args) => submit::run(args, host, format),
+            Self::Tasks(args) => tasks::run(args, host, format),
+            Self::Events(args) => events::run(args, host, format),
+            Self::Endpoints(args) => endpoints::run(args, format),
+        }
+    }
+}
+
+/// Help and version go to stdout and are no failure; the rest goes to stderr.
+fn say_usage(said: &clap::Error) -> Exit {
+    let printed = said.print();
+    match said.use_stderr() {
+        true => Exit::Usage,
+        false if printed.is_err() => CliError::output_closed().exit,
+        false => Exit::Ok,
+    }
+}
+
+fn say_error(error: &CliError) -> Exit {
+    if !error.message.is_empty() {
+        output::note(&error.to_string());
+    }
+    error.exit
+}
