@@ -1,0 +1,84 @@
+//! The hot path: a callback's body becomes a row and its task wakes. Three narrow statements, no JSON.
+
+use super::fault::Fault;
+use super::rows::{Ms, Sha, int, ms};
+use super::tasks::has_tombstone;
+use crate::domain::task::TaskStatus;
+use crate::ports::store::{MAX_RECEIPTS, NewReceipt, Receipt, Recorded};
+use rusqlite::{Connection, OptionalExtension, params};
+
+pub(super) fn record(conn: &Connection, receipt: &NewReceipt) -> Result<Recorded, Fault> {
+    let found: Option<(i64, u32, bool)> = conn
+        .prepare_cached("SELECT id, receipt_count, status = ?2 FROM tasks WHERE uuid = ?1")?
+        .query_row(
+            params![receipt.task.as_bytes(), TaskStatus::Completed.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()?;
+    let Some((task, count, completed)) = found else {
+        return Ok(match has_tombstone(conn, receipt.task)? {
+            true => Recorded::Tombstone,
+            false => Recorded::UnknownTask,
+        });
+    };
+    if count >= MAX_RECEIPTS {
+        return full(conn, task, completed, receipt);
+    }
+    if !insert(conn, task, completed, receipt)? {
+        return Ok(Recorded::Duplicate); // not one byte is written: a replay does not grow the file (T6)
+    }
+    conn.prepare_cached(
+        "UPDATE tasks SET receipt_count = receipt_count + 1, woken_at = coalesce(woken_at, ?2) WHERE id = ?1",
+    )?
+    .execute(params![task, (!completed).then_some(ms(receipt.at))])?;
+    Ok(Recorded::New)
+}
+
+/// `false`: this body is stored already. Nobody will look into a completed task's receipts, so their bodies go.
+fn insert(conn: &Connection, task: i64, completed: bool, receipt: &NewReceipt) -> Result<bool, Fault> {
+    let body = (!completed).then_some(receipt.body.as_slice());
+    let inserted = conn
+        .prepare_cached(
+            "INSERT INTO receipts (task_id, sha256, at, size, body) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (task_id, sha256) DO NOTHING",
+        )?
+        .execute(params![
+            task,
+            Sha(receipt.sha256),
+            ms(receipt.at),
+            int(receipt.body.len() as u64),
+            body
+        ])?;
+    Ok(inserted == 1)
+}
+
+fn full(conn: &Connection, task: i64, completed: bool, receipt: &NewReceipt) -> Result<Recorded, Fault> {
+    let known = conn
+        .prepare_cached("SELECT 1 FROM receipts WHERE task_id = ?1 AND sha256 = ?2")?
+        .exists(params![task, Sha(receipt.sha256)])?;
+    if known {
+        return Ok(Recorded::Duplicate);
+    }
+    if !completed {
+        conn.prepare_cached("UPDATE tasks SET woken_at = ?2 WHERE id = ?1 AND woken_at IS NULL")?
+            .execute(params![task, ms(receipt.at)])?;
+    }
+    Ok(Recorded::Full)
+}
+
+/// The receipts of a task that still want a look, oldest first.
+pub(super) fn open_receipts(conn: &Connection, task: i64) -> Result<Vec<Receipt>, Fault> {
+    let receipts = conn
+        .prepare_cached(
+            "SELECT id, body, at FROM receipts WHERE task_id = ?1 AND body IS NOT NULL ORDER BY id LIMIT ?2",
+        )?
+        .query_map(params![task, MAX_RECEIPTS], |row| {
+            Ok(Receipt {
+                id: row.get(0)?,
+                body: row.get(1)?,
+                at: row.get::<_, Ms>(2)?.0,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(receipts)
+}

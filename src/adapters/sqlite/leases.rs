@@ -1,0 +1,234 @@
+//! Claims on tasks and assets, and the life of every lease. The one writer makes "choose, then mark" race-free.
+//!
+//! A claim leaves `due_at` in the past, so a row whose lease lapses or is released is due at once.
+
+use super::fault::{Fault, corrupt};
+use super::inbox::open_receipts;
+use super::rows::{Cells, int, load_file, ms};
+use crate::domain::file::TaskFile;
+use crate::domain::ids::{AssetId, ResultId};
+use crate::domain::lease::Lease;
+use crate::domain::time::Timestamp;
+use crate::ports::store::{Claim, CopyJob, Held, Inquiry, Queue, StoreError};
+use rusqlite::{Connection, Params, params};
+
+pub(super) fn claim_submissions(conn: &Connection, c: &Claim) -> Result<Vec<Lease<TaskFile>>, Fault> {
+    let keys = keys(
+        conn,
+        "SELECT id FROM tasks INDEXED BY tasks_to_submit WHERE submit_at <= ?1 ORDER BY created_at, id LIMIT ?2",
+        params![ms(c.now), c.limit],
+    )?;
+    keys.into_iter()
+        .map(|key| {
+            // A callback that came before the submission was acknowledged stays for the query to come.
+            let epoch = lease_task(conn, key, c, "woken_at = woken_at")?;
+            Ok(lease(file(conn, key)?, epoch, c))
+        })
+        .collect()
+}
+
+pub(super) fn claim_queries(conn: &Connection, c: &Claim) -> Result<Vec<Lease<Inquiry>>, Fault> {
+    let mut chosen = keys(
+        conn,
+        "SELECT id FROM tasks WHERE wake_at IS NOT NULL AND (lease_until IS NULL OR lease_until <= ?1) \
+         ORDER BY wake_at, id LIMIT ?2",
+        params![ms(c.now), c.limit],
+    )?;
+    let room = c.limit.saturating_sub(chosen.len() as u32);
+    chosen.extend(keys(
+        conn,
+        "SELECT id FROM tasks WHERE query_at <= ?1 AND wake_at IS NULL ORDER BY query_at, id LIMIT ?2",
+        params![ms(c.now), room],
+    )?);
+    chosen
+        .into_iter()
+        .map(|key| {
+            let epoch = lease_task(conn, key, c, "woken_at = NULL")?;
+            let inquiry = Inquiry {
+                file: file(conn, key)?,
+                receipts: open_receipts(conn, key)?,
+            };
+            Ok(lease(inquiry, epoch, c))
+        })
+        .collect()
+}
+
+pub(super) fn claim_copies(conn: &Connection, c: &Claim) -> Result<Vec<Lease<CopyJob>>, Fault> {
+    let chosen = keys(
+        conn,
+        "SELECT id FROM assets INDEXED BY assets_to_copy WHERE copy_at <= ?1 ORDER BY archive_by, id LIMIT ?2",
+        params![ms(c.now), c.limit],
+    )?;
+    let claimed = chosen
+        .into_iter()
+        .map(|key| lease_asset(conn, key, c))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Files are read after the last claim: siblings claimed together have raised the same task's version.
+    claimed
+        .into_iter()
+        .map(|(task, result, epoch)| {
+            let file = file(conn, task)?;
+            let asset = AssetId {
+                task: file.task.id,
+                result,
+            };
+            Ok(lease(CopyJob { file, asset }, epoch, c))
+        })
+        .collect()
+}
+
+/// Marks the task; its new epoch.
+fn lease_task(conn: &Connection, key: i64, c: &Claim, waking: &str) -> Result<u64, Fault> {
+    let sql = format!(
+        "UPDATE tasks SET lease_epoch = lease_epoch + 1, lease_until = ?2, attempts = attempts + 1, \
+         version = version + 1, due_at = min(coalesce(due_at, ?3), ?3), {waking} WHERE id = ?1 RETURNING lease_epoch"
+    );
+    let until = c.now.plus(c.lease);
+    let epoch = conn
+        .prepare_cached(&sql)?
+        .query_row(params![key, ms(until), ms(c.now)], |row| Cells::of(row).count())?;
+    Ok(epoch)
+}
+
+/// Marks the asset and its task; the task's row key, the result, the asset's new epoch.
+fn lease_asset(conn: &Connection, key: i64, c: &Claim) -> Result<(i64, ResultId, u64), Fault> {
+    let until = c.now.plus(c.lease);
+    let claimed: (i64, ResultId, u64) = conn
+        .prepare_cached(
+            "UPDATE assets SET status = 'archiving', lease_epoch = lease_epoch + 1, lease_until = ?2, \
+             attempts = attempts + 1, due_at = min(due_at, ?3) WHERE id = ?1 \
+             RETURNING task_id, result_id, lease_epoch",
+        )?
+        .query_row(params![key, ms(until), ms(c.now)], |row| {
+            let mut c = Cells::of(row);
+            Ok((c.next()?, ResultId::stored(c.next()?), c.count()?))
+        })?;
+    raise_version(conn, claimed.0)?;
+    Ok(claimed)
+}
+
+fn raise_version(conn: &Connection, task: i64) -> Result<(), Fault> {
+    conn.prepare_cached("UPDATE tasks SET version = version + 1 WHERE id = ?1")?
+        .execute([task])?;
+    Ok(())
+}
+
+fn lease<T>(item: T, epoch: u64, c: &Claim) -> Lease<T> {
+    Lease {
+        item,
+        epoch,
+        until: c.now.plus(c.lease),
+    }
+}
+
+fn keys(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<i64>, Fault> {
+    let keys = conn
+        .prepare_cached(sql)?
+        .query_map(params, |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(keys)
+}
+
+fn file(conn: &Connection, key: i64) -> Result<TaskFile, Fault> {
+    load_file(conn, key)?.ok_or_else(|| corrupt("tasks", key, "the row vanished within one transaction"))
+}
+
+const TASK_HELD: &str = "uuid = ?1 AND lease_epoch = ?2 AND lease_until IS NOT NULL";
+const ASSET_HELD: &str = "task_id = (SELECT id FROM tasks WHERE uuid = ?1) AND result_id = ?2 AND lease_epoch = ?3 \
+     AND lease_until IS NOT NULL";
+const DELIVERY_HELD: &str = "id = ?1 AND lease_epoch = ?2 AND lease_until IS NOT NULL";
+
+pub(super) fn renew(conn: &Connection, held: &Held, until: Timestamp) -> Result<(), Fault> {
+    let changed = match held {
+        Held::Task { id, epoch } => conn
+            .prepare_cached(&format!("UPDATE tasks SET lease_until = ?3 WHERE {TASK_HELD}"))?
+            .execute(params![id.as_bytes(), int(*epoch), ms(until)])?,
+        Held::Asset { id, epoch } => conn
+            .prepare_cached(&format!("UPDATE assets SET lease_until = ?4 WHERE {ASSET_HELD}"))?
+            .execute(params![
+                id.task.as_bytes(),
+                id.result.as_str(),
+                int(*epoch),
+                ms(until)
+            ])?,
+        Held::Delivery { id, epoch } => conn
+            .prepare_cached(&format!(
+                "UPDATE deliveries SET lease_until = ?3 WHERE {DELIVERY_HELD}"
+            ))?
+            .execute(params![id, int(*epoch), ms(until)])?,
+    };
+    still_held(changed)
+}
+
+/// A lease given up unused gives its attempt back: an orderly stop must not use up a delivery's schedule.
+pub(super) fn release(conn: &Connection, held: &Held) -> Result<(), Fault> {
+    let changed = match held {
+        Held::Task { id, epoch } => conn
+            .prepare_cached(&format!(
+                "UPDATE tasks SET lease_until = NULL, attempts = max(attempts - 1, 0), version = version + 1 \
+                 WHERE {TASK_HELD}"
+            ))?
+            .execute(params![id.as_bytes(), int(*epoch)])?,
+        Held::Asset { id, epoch } => release_asset(conn, id, *epoch)?,
+        Held::Delivery { id, epoch } => conn
+            .prepare_cached(&format!(
+                "UPDATE deliveries SET lease_until = NULL, attempts = max(attempts - 1, 0), \
+                 status = iif(attempts > 1, 'waiting', 'pending') WHERE {DELIVERY_HELD}"
+            ))?
+            .execute(params![id, int(*epoch)])?,
+    };
+    still_held(changed)
+}
+
+fn release_asset(conn: &Connection, id: &AssetId, epoch: u64) -> Result<usize, Fault> {
+    let changed = conn
+        .prepare_cached(&format!(
+            "UPDATE assets SET lease_until = NULL, attempts = max(attempts - 1, 0), \
+             status = iif(status = 'archiving', 'pending', status) WHERE {ASSET_HELD}"
+        ))?
+        .execute(params![id.task.as_bytes(), id.result.as_str(), int(epoch)])?;
+    if changed > 0 {
+        conn.prepare_cached("UPDATE tasks SET version = version + 1 WHERE uuid = ?1")?
+            .execute(params![id.task.as_bytes()])?;
+    }
+    Ok(changed)
+}
+
+fn still_held(changed: usize) -> Result<(), Fault> {
+    if changed == 0 {
+        Err(StoreError::LeaseLost.into())
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn next_due(conn: &Connection, queue: Queue) -> Result<Option<Timestamp>, Fault> {
+    let sql = match queue {
+        Queue::Submissions => "SELECT min(submit_at) FROM tasks WHERE submit_at IS NOT NULL",
+        Queue::Queries => {
+            // A woken task that somebody holds comes up again when that lease lapses, not before.
+            "SELECT min(at) FROM (SELECT min(query_at) AS at FROM tasks WHERE query_at IS NOT NULL \
+             UNION ALL SELECT * FROM (SELECT wake_at FROM tasks \
+               WHERE wake_at IS NOT NULL AND lease_until IS NULL ORDER BY wake_at LIMIT 1) \
+             UNION ALL SELECT min(lease_until) FROM tasks WHERE lease_until IS NOT NULL AND wake_at IS NOT NULL)"
+        }
+        Queue::Copies => "SELECT min(copy_at) FROM assets WHERE copy_at IS NOT NULL",
+        Queue::Deliveries => {
+            "SELECT min((SELECT min(d.send_at) FROM deliveries d \
+               WHERE d.endpoint_id = e.id AND d.send_at IS NOT NULL)) \
+             FROM endpoints e WHERE e.disabled_at IS NULL AND e.deleted = 0"
+        }
+    };
+    let at: Option<i64> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(at.map(Timestamp::from_millis))
+}
+
+/// The old holders' writes find no lease any more; what they held is due at once.
+pub(super) fn void_leases(conn: &Connection) -> Result<u64, Fault> {
+    let mut voided = 0;
+    for table in ["tasks", "assets", "deliveries"] {
+        let sql = format!("UPDATE {table} SET lease_until = NULL WHERE lease_until IS NOT NULL");
+        voided += conn.execute(&sql, [])?;
+    }
+    Ok(voided as u64)
+}

@@ -1,0 +1,360 @@
+//! The store on SQLite: one writer thread with group commit, a few readers, checkpoints on a thread of their own.
+//! Every statement lives in a plain function over a connection inside somebody's transaction; this file only says
+//! which function runs where.
+
+mod accounts; // API keys
+mod checkpoint; // the log back into the file
+mod deliveries; // claimed per endpoint, settled under their lease
+mod endpoints; // subscribers; the log into deliveries
+mod events; // the log
+mod fault; // driver errors, translated once
+mod inbox; // receipts: the hot path
+mod json; // the columns that hold JSON
+mod leases; // claims, renewals, what is next
+mod lists; // pages, timelines, figures
+mod migrate; // schema upgrades, backups
+mod open; // whether the file may be used
+mod readers; // read transactions
+mod rows; // rows to domain values and back
+mod tasks; // submissions and the commit of every decision
+#[cfg(test)]
+mod tests;
+mod writer; // the one writer
+
+pub use migrate::Upgrade;
+pub use open::{OpenError, OpenOptions, Opened, Role, migrate};
+
+use crate::domain::delivery::{Delivery, Endpoint};
+use crate::domain::file::TaskFile;
+use crate::domain::ids::{Digest, EndpointId, TaskId, Tenant};
+use crate::domain::lease::{Fence, Lease};
+use crate::domain::time::Timestamp;
+use crate::domain::transition::Transition;
+use crate::ports::store::{
+    Accepted, Accounts, ApiKey, Claim, CopyJob, EventPage, EventQuery, FannedOut, Figures, Held, Inbox,
+    Inquiry, Leases, NewApiKey, NewReceipt, NewSubmission, Outbox, Queue, Recorded, SettledDelivery,
+    StoreError, TaskPage, TaskQuery, TaskStore, TimelineLine,
+};
+use async_trait::async_trait;
+use fault::Fault;
+use readers::Readers;
+use rusqlite::Connection;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tasks::Hold;
+use tokio::sync::watch;
+use writer::{Signals, Writer};
+
+pub struct SqliteStore {
+    path: PathBuf,
+    opened: Opened,
+    signals: Arc<Signals>,
+    // Dropped in this order: the writer drains, its end ends the checkpointer, and only then the lock goes.
+    writer: Writer,
+    checkpointer: Checkpointer,
+    readers: Arc<Readers>,
+    /// Held for as long as the store lives.
+    _lock: Option<File>,
+}
+
+impl SqliteStore {
+    /// Opens the database, creating and upgrading it as `options.role` allows. Blocking; call it before serving.
+    ///
+    /// # Errors
+    /// Each names the file and the remedy; nothing was changed or deleted (F6).
+    pub fn open(options: OpenOptions) -> Result<Arc<Self>, OpenError> {
+        let prepared = open::prepare(&options)?;
+        let path = options.path;
+        let sql = |e| open::sql(&path, e);
+        let last = events::last_sequence(&prepared.writer).map_err(|fault| match fault {
+            Fault::Sql(e) => open::sql(&path, e),
+            Fault::Store(e) => OpenError::Corrupt {
+                path: path.clone(),
+                what: e.to_string(),
+            },
+        })?;
+        let signals = Arc::new(Signals {
+            last_sequence: watch::Sender::new(last),
+            fatal: watch::Sender::new(None),
+        });
+        let (wal, thread) = checkpoint::start(open::connect(&path).map_err(sql)?, Arc::clone(&signals));
+        let marks_clean = options.role == Role::Serve;
+        Ok(Arc::new(Self {
+            writer: Writer::start(prepared.writer, Arc::clone(&signals), wal, marks_clean),
+            checkpointer: Checkpointer(Mutex::new(Some(thread))),
+            readers: Readers::new(path.clone()),
+            path,
+            opened: prepared.opened,
+            signals,
+            _lock: prepared.lock,
+        }))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was found and done on the way, for the log.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// Turns `Some` when an fsync failed: what is durable is not known any more, and no further write is taken. The
+    /// process must exit with a code and start anew (F4).
+    pub fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.signals.fatal.subscribe()
+    }
+
+    /// Finishes the writes that are queued, marks the stop as clean and ends the threads. Later writes are
+    /// `Unavailable`; reads still work.
+    pub async fn close(&self) {
+        self.writer.stop().await;
+        let thread = self.checkpointer.take();
+        let _ = tokio::task::spawn_blocking(move || thread.map(JoinHandle::join)).await;
+    }
+
+    /// Copies the database as of now into `target`, which must not exist, while all goes on. Blocking.
+    pub fn back_up(&self, target: &Path) -> Result<(), OpenError> {
+        let conn = open::connect(&self.path).map_err(|e| open::sql(&self.path, e))?;
+        migrate::back_up(&self.path, &conn, target)
+    }
+
+    /// Reads the whole file's structure. Blocking; minutes for a large one.
+    pub fn quick_check(&self) -> Result<(), OpenError> {
+        let conn = open::connect_reader(&self.path).map_err(|e| open::sql(&self.path, e))?;
+        open::quick_check(&self.path, &conn)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        during: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.write(during, work).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        during: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.read(during, work).await
+    }
+}
+
+/// Joined when dropped, so that no connection outlives the lock.
+struct Checkpointer(Mutex<Option<JoinHandle<()>>>);
+
+impl Checkpointer {
+    fn take(&self) -> Option<JoinHandle<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        if let Some(thread) = self.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[async_trait]
+impl TaskStore for SqliteStore {
+    async fn accept(&self, submission: NewSubmission) -> Result<Accepted, StoreError> {
+        self.write("accept", move |conn| tasks::accept(conn, &submission))
+            .await
+    }
+
+    async fn adopt(&self, transition: Transition) -> Result<bool, StoreError> {
+        self.write("adopt", move |conn| tasks::adopt(conn, &transition))
+            .await
+    }
+
+    async fn task(&self, tenant: Option<&Tenant>, id: TaskId) -> Result<Option<TaskFile>, StoreError> {
+        let tenant = tenant.cloned();
+        self.read("task", move |conn| lists::task(conn, tenant.as_ref(), id))
+            .await
+    }
+
+    async fn document(&self, id: TaskId) -> Result<Option<String>, StoreError> {
+        self.read("document", move |conn| tasks::document(conn, id)).await
+    }
+
+    async fn tasks(&self, query: &TaskQuery) -> Result<TaskPage, StoreError> {
+        let query = query.clone();
+        self.read("tasks", move |conn| lists::tasks(conn, &query)).await
+    }
+
+    async fn timeline(&self, id: TaskId) -> Result<Vec<TimelineLine>, StoreError> {
+        self.read("timeline", move |conn| lists::timeline(conn, id)).await
+    }
+
+    async fn commit(&self, transition: Transition, fence: Fence) -> Result<(), StoreError> {
+        self.write("commit", move |conn| {
+            tasks::commit(conn, &transition, &fence, Hold::Release).map(drop)
+        })
+        .await
+    }
+
+    async fn commit_and_hold(&self, transition: Transition, fence: Fence) -> Result<u64, StoreError> {
+        self.write("commit_and_hold", move |conn| {
+            tasks::commit(conn, &transition, &fence, Hold::Keep)
+        })
+        .await
+    }
+
+    async fn figures(&self, _now: Timestamp) -> Result<Figures, StoreError> {
+        self.read("figures", lists::figures).await
+    }
+
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        self.write("check_writable", tasks::probe_write).await
+    }
+}
+
+#[async_trait]
+impl Inbox for SqliteStore {
+    async fn record(&self, receipt: NewReceipt) -> Result<Recorded, StoreError> {
+        self.write("record", move |conn| inbox::record(conn, &receipt))
+            .await
+    }
+}
+
+#[async_trait]
+impl Leases for SqliteStore {
+    async fn claim_submissions(&self, c: Claim) -> Result<Vec<Lease<TaskFile>>, StoreError> {
+        self.write("claim_submissions", move |conn| {
+            leases::claim_submissions(conn, &c)
+        })
+        .await
+    }
+
+    async fn claim_queries(&self, c: Claim) -> Result<Vec<Lease<Inquiry>>, StoreError> {
+        self.write("claim_queries", move |conn| leases::claim_queries(conn, &c))
+            .await
+    }
+
+    async fn claim_copies(&self, c: Claim) -> Result<Vec<Lease<CopyJob>>, StoreError> {
+        self.write("claim_copies", move |conn| leases::claim_copies(conn, &c))
+            .await
+    }
+
+    async fn claim_deliveries(
+        &self,
+        c: Claim,
+        per_endpoint: u32,
+    ) -> Result<Vec<Lease<Delivery>>, StoreError> {
+        self.write("claim_deliveries", move |conn| {
+            deliveries::claim_deliveries(conn, &c, per_endpoint)
+        })
+        .await
+    }
+
+    async fn renew(&self, held: &Held, until: Timestamp) -> Result<(), StoreError> {
+        let held = held.clone();
+        self.write("renew", move |conn| leases::renew(conn, &held, until))
+            .await
+    }
+
+    async fn release(&self, held: &Held) -> Result<(), StoreError> {
+        let held = held.clone();
+        self.write("release", move |conn| leases::release(conn, &held))
+            .await
+    }
+
+    async fn next_due(&self, queue: Queue) -> Result<Option<Timestamp>, StoreError> {
+        self.read("next_due", move |conn| leases::next_due(conn, queue))
+            .await
+    }
+
+    async fn void_leases(&self) -> Result<u64, StoreError> {
+        self.write("void_leases", leases::void_leases).await
+    }
+}
+
+#[async_trait]
+impl Outbox for SqliteStore {
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let query = query.clone();
+        self.read("events", move |conn| events::events(conn, &query))
+            .await
+    }
+
+    fn last_sequence(&self) -> watch::Receiver<u64> {
+        self.signals.last_sequence.subscribe()
+    }
+
+    async fn fan_out(
+        &self,
+        now: Timestamp,
+        first_wait: Duration,
+        limit: u32,
+    ) -> Result<FannedOut, StoreError> {
+        self.write("fan_out", move |conn| {
+            endpoints::fan_out(conn, now, first_wait, limit)
+        })
+        .await
+    }
+
+    async fn settle_delivery(&self, settled: SettledDelivery) -> Result<(), StoreError> {
+        self.write("settle_delivery", move |conn| {
+            deliveries::settle_delivery(conn, &settled)
+        })
+        .await
+    }
+
+    async fn create_endpoint(&self, endpoint: Endpoint) -> Result<(), StoreError> {
+        self.write("create_endpoint", move |conn| {
+            endpoints::create_endpoint(conn, &endpoint)
+        })
+        .await
+    }
+
+    async fn endpoints(&self, tenant: Option<&Tenant>) -> Result<Vec<Endpoint>, StoreError> {
+        let tenant = tenant.cloned();
+        let found = self
+            .read("endpoints", move |conn| {
+                endpoints::endpoints(conn, tenant.as_ref())
+            })
+            .await?;
+        Ok(found.into_iter().map(|(_, endpoint)| endpoint).collect())
+    }
+
+    async fn delete_endpoint(&self, tenant: &Tenant, id: &EndpointId) -> Result<bool, StoreError> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.write("delete_endpoint", move |conn| {
+            endpoints::delete_endpoint(conn, &tenant, &id)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Accounts for SqliteStore {
+    async fn create_key(&self, key: NewApiKey) -> Result<(), StoreError> {
+        self.write("create_key", move |conn| accounts::create_key(conn, &key))
+            .await
+    }
+
+    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read("keys", accounts::keys).await
+    }
+
+    async fn revoke_key(&self, id_or_name: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let id_or_name = id_or_name.to_owned();
+        self.write("revoke_key", move |conn| {
+            accounts::revoke_key(conn, &id_or_name, now)
+        })
+        .await
+    }
+
+    async fn key_by_hash(&self, sha256: &Digest) -> Result<Option<ApiKey>, StoreError> {
+        let sha256 = *sha256;
+        self.read("key_by_hash", move |conn| accounts::key_by_hash(conn, &sha256))
+            .await
+    }
+}
