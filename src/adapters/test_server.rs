@@ -8,6 +8,8 @@ use tokio::task::JoinHandle;
 
 /// What is done with one connection once a whole request has come in.
 pub enum Reply {
+    /// These bytes at once, then the end: for a peer that is waiting for a handshake.
+    Interrupt(&'static str),
     /// These bytes, then the end.
     Say(String),
     /// These bytes, then silence with the connection open.
@@ -113,9 +115,16 @@ async fn exchange(
     reply: Reply,
     tell: &mpsc::UnboundedSender<Asked>,
 ) -> Option<TcpStream> {
+    if let Reply::Interrupt(bytes) = reply {
+        stream.write_all(bytes.as_bytes()).await.ok()?;
+        stream.shutdown().await.ok()?;
+        let _read_to_its_end = stream.read_to_end(&mut vec![]).await; // or a reset could overtake the bytes
+        return None;
+    }
     let asked = read_request(&mut stream).await?;
     tell.send(asked).ok()?;
     let (bytes, hold) = match reply {
+        Reply::Interrupt(_) => return None,
         Reply::Say(bytes) => (bytes, false),
         Reply::SayAndHold(bytes) => (bytes, true),
     };

@@ -162,13 +162,15 @@ fn failure_code(error: &reqwest::Error) -> &'static str {
     }
 }
 
-/// An I/O error that wraps another hides it from `source()` and shows it by `get_ref()`.
 fn is_tls(error: &reqwest::Error) -> bool {
-    let mut causes = std::iter::successors(error.source(), |error| (*error).source());
-    causes.any(|cause| {
-        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>())
-    })
+    let mut causes = std::iter::successors(error.source(), |cause| beneath(*cause));
+    causes.any(|cause| cause.is::<rustls::Error>())
+}
+
+/// What an error was caused by. An I/O error hides what it wraps from `source()`.
+fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.map(|inner| inner as _).or_else(|| cause.source())
 }
 
 /// The beginning of an answer as one line of printable text. An answer that breaks off is read as far as it came.
