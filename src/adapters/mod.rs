@@ -1,4 +1,11 @@
 //! The only code that names a driver; one file or folder per technology.
 
 pub mod guard; // the only way to an address that somebody else named
+pub mod manual_clock; // time and randomness for tests and simulations
+mod retry_after; // the one reader of `Retry-After`
+pub mod runware; // Provider: Runware's HTTP API
 pub mod sqlite; // the store: one writer, group commit
+pub mod system; // Clock and Rng of the machine
+#[cfg(test)]
+mod test_server; // a raw TCP peer for the clients' tests
+pub mod webhook; // Sink: HTTP, signed

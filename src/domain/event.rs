@@ -111,6 +111,35 @@ pub struct Event {
     pub data: EventData,
 }
 
+impl Event {
+    /// The one form every consumer sees, whether it reads the log or is sent deliveries.
+    pub fn envelope(&self) -> Envelope<'_> {
+        Envelope {
+            id: self.id.as_str(),
+            sequence: self.sequence,
+            task_sequence: self.task.map(|_| self.task_sequence),
+            kind: self.kind.as_str(),
+            timestamp: self.at,
+            data: &self.data,
+        }
+    }
+}
+
+/// An [`Event`] as it is told. Members are only ever added.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope<'a> {
+    id: &'a str,
+    sequence: u64,
+    /// Absent from operator events, which belong to no task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_sequence: Option<u32>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    timestamp: Timestamp,
+    data: &'a EventData,
+}
+
 /// What every consumer reads under `data`. Version 1 of the payload: members are only ever added.
 /// Never a provider link, a prompt or a secret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -206,5 +235,38 @@ impl EventData {
             nsfw: asset.nsfw,
             ..Self::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn event(kind: EventKind, task: Option<TaskId>) -> Event {
+        Event {
+            sequence: 41,
+            id: EventId::stored("evt_1".to_owned()),
+            kind,
+            tenant: Tenant::default_tenant(),
+            task,
+            task_sequence: if task.is_some() { 3 } else { 0 },
+            at: Timestamp::from_millis(1_767_323_045_678),
+            data: EventData::default(),
+        }
+    }
+
+    #[test]
+    fn an_event_is_told_in_one_form() {
+        let about_a_task = event(EventKind::AssetArchived, Some(TaskId(Uuid::nil())));
+        assert_eq!(
+            serde_json::to_string(&about_a_task.envelope()).unwrap(),
+            r#"{"id":"evt_1","sequence":41,"taskSequence":3,"type":"asset.archived","timestamp":"2026-01-02T03:04:05.678Z","data":{"labels":{}}}"#
+        );
+        let about_us = event(EventKind::DeliveryDead, None);
+        assert_eq!(
+            serde_json::to_string(&about_us.envelope()).unwrap(),
+            r#"{"id":"evt_1","sequence":41,"type":"delivery.dead","timestamp":"2026-01-02T03:04:05.678Z","data":{"labels":{}}}"#
+        );
     }
 }

@@ -1,0 +1,14 @@
+//! The provider, over Runware's HTTP API: `client` sends and reads within bounds, `wire` is its JSON, `map` reads a
+//! report out of it, `outcomes` says what an answer means for a submission, `codes` sorts its error codes, `wording`
+//! says what of its words may be shown.
+
+mod client;
+mod codes;
+mod map;
+mod outcomes;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod wording;
+
+pub use client::{BuildError, RunwareClient, RunwareOptions};

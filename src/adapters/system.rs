@@ -1,0 +1,74 @@
+//! Time and randomness of the machine: the one place where they are asked for.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is what the Clock and Rng ports stand for"
+)]
+
+use crate::domain::time::Timestamp;
+use crate::ports::clock::{Clock, Rng};
+use async_trait::async_trait;
+use rand::RngCore;
+use std::time::{Duration, Instant};
+
+/// The wall clock at start, carried on by the monotonic clock.
+pub struct SystemClock {
+    wall_at_start: Timestamp,
+    started: Instant,
+}
+
+impl SystemClock {
+    pub fn start() -> Self {
+        Self {
+            wall_at_start: wall(),
+            started: Instant::now(),
+        }
+    }
+}
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        self.wall_at_start.plus(self.started.elapsed())
+    }
+
+    fn wall(&self) -> Timestamp {
+        wall()
+    }
+
+    async fn sleep(&self, by: Duration) {
+        // `now()` counts whole milliseconds: one more, or it could wake with the last one still unfinished.
+        tokio::time::sleep(by.saturating_add(Duration::from_millis(1))).await;
+    }
+}
+
+fn wall() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
+/// The thread's generator: seeded and reseeded by the operating system, fit for secrets.
+pub struct SystemRng;
+
+impl Rng for SystemRng {
+    fn fill(&self, bytes: &mut [u8]) {
+        rand::rng().fill_bytes(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sleeper_finds_its_time_passed() {
+        let clock = SystemClock::start();
+        let before = clock.now();
+        clock.sleep(Duration::from_millis(3)).await;
+        assert!(clock.now().since(before) >= Duration::from_millis(3));
+    }
+
+    #[test]
+    fn random_bytes_differ_and_jitter_stays_in_its_range() {
+        assert_ne!(SystemRng.bytes16(), SystemRng.bytes16());
+        assert!((0..100).all(|_| (0.0..1.0).contains(&SystemRng.jitter().0)));
+    }
+}

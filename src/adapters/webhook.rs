@@ -1,0 +1,191 @@
+//! Webhooks: one signed POST a try, through the network guard.
+
+use super::guard::{GuardedClient, SendError};
+use super::retry_after::retry_after;
+use crate::domain::address::{GuardError, Purpose};
+use crate::domain::delivery::{Delivery, Format, Outcome};
+use crate::domain::event::{Event, EventData};
+use crate::domain::signature::sign;
+use crate::domain::time::Timestamp;
+use crate::ports::clock::Clock;
+use crate::ports::sink::Sink;
+use async_trait::async_trait;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Response};
+use serde::Serialize;
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+#[cfg(test)]
+mod tests;
+
+/// Longest excerpt of an answer, in bytes: enough for an error's first sentence.
+const MAX_EXCERPT_BYTES: usize = 512;
+
+pub struct WebhookSink {
+    client: GuardedClient,
+    clock: Arc<dyn Clock>,
+    /// `events.timeout`: for a whole try, the reading of the answer included.
+    timeout: Duration,
+    /// CloudEvents `source`: `/catchment/<instance>`.
+    source: String,
+}
+
+impl WebhookSink {
+    pub fn new(client: GuardedClient, clock: Arc<dyn Clock>, timeout: Duration, instance: &str) -> Self {
+        Self {
+            client,
+            clock,
+            timeout,
+            source: format!("/catchment/{instance}"),
+        }
+    }
+
+    /// The exact bytes to be sent and signed.
+    fn message(&self, delivery: &Delivery) -> Result<(HeaderMap, Vec<u8>), &'static str> {
+        let event = &delivery.event;
+        let (content_type, body) = match delivery.endpoint.format {
+            Format::Standard => ("application/json", json(&event.envelope())?),
+            Format::CloudEvents => (
+                "application/cloudevents+json",
+                json(&CloudEvent::of(event, &self.source))?,
+            ),
+            // Such endpoints cannot be created yet.
+            Format::Runware => return Err("unsupported_format"),
+        };
+        let timestamp_s = self.clock.wall().as_millis().div_euclid(1000);
+        let signature = sign(&delivery.endpoint.secret, event.id.as_str(), timestamp_s, &body);
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        for (name, value) in [
+            ("webhook-id", event.id.as_str()),
+            ("webhook-timestamp", &timestamp_s.to_string()),
+            ("webhook-signature", &signature),
+        ] {
+            let value = HeaderValue::from_str(value).map_err(|_| "unsendable_event")?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        Ok((headers, body))
+    }
+
+    async fn send(&self, delivery: &Delivery) -> Result<Response, &'static str> {
+        let (headers, body) = self.message(delivery)?;
+        let url = Url::parse(&delivery.endpoint.url).map_err(|_| "invalid_url")?;
+        let request = self.client.request(Method::POST, url, Purpose::Endpoint);
+        let request = request.map_err(refusal_code)?;
+        let sent = request.headers(headers).body(body).timeout(self.timeout).send();
+        sent.await.map_err(|error| match error {
+            SendError::Refused(refusal) => refusal_code(refusal),
+            SendError::Failed(error) => failure_code(&error),
+        })
+    }
+}
+
+#[async_trait]
+impl Sink for WebhookSink {
+    async fn deliver(&self, delivery: &Delivery) -> Outcome {
+        let answer = match self.send(delivery).await {
+            Ok(answer) => answer,
+            Err(code) => return Outcome::Unreached { code },
+        };
+        let status = answer.status().as_u16();
+        if answer.status().is_success() {
+            return Outcome::Delivered { status };
+        }
+        Outcome::Refused {
+            status,
+            retry_after: retry_after(answer.headers(), self.clock.wall()),
+            excerpt: excerpt(answer).await,
+        }
+    }
+}
+
+/// CloudEvents 1.0.2, structured JSON.
+#[derive(Serialize)]
+struct CloudEvent<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: &'a str,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    time: Timestamp,
+    datacontenttype: &'static str,
+    /// Padded, since extensions of this kind are compared as text.
+    sequence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partitionkey: Option<String>,
+    data: &'a EventData,
+}
+
+impl<'a> CloudEvent<'a> {
+    fn of(event: &'a Event, source: &'a str) -> Self {
+        let task = event.task.map(|id| id.to_string());
+        Self {
+            specversion: "1.0",
+            id: event.id.as_str(),
+            source,
+            kind: format!("catchment.{}.v1", event.kind),
+            subject: task.clone(),
+            time: event.at,
+            datacontenttype: "application/json",
+            sequence: format!("{:020}", event.sequence),
+            partitionkey: task,
+            data: &event.data,
+        }
+    }
+}
+
+fn json(body: &impl Serialize) -> Result<Vec<u8>, &'static str> {
+    serde_json::to_vec(body).map_err(|_| "unsendable_event")
+}
+
+fn refusal_code(refusal: GuardError) -> &'static str {
+    match refusal {
+        GuardError::Unresolvable => "dns",
+        other => other.code(),
+    }
+}
+
+fn failure_code(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "timeout"
+    } else if is_tls(error) {
+        "tls"
+    } else if error.is_connect() {
+        "connect"
+    } else {
+        "connection_lost"
+    }
+}
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |cause| beneath(*cause));
+    causes.any(|cause| cause.is::<rustls::Error>())
+}
+
+/// What an error was caused by. An I/O error hides what it wraps from `source()`.
+fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.map(|inner| inner as _).or_else(|| cause.source())
+}
+
+/// The beginning of an answer as one line of printable text. An answer that breaks off is read as far as it came.
+async fn excerpt(mut answer: Response) -> String {
+    let mut bytes = vec![];
+    while bytes.len() < MAX_EXCERPT_BYTES {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk[..chunk.len().min(MAX_EXCERPT_BYTES)]),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_EXCERPT_BYTES)]);
+    let printable = text
+        .chars()
+        .filter(|c| *c != char::REPLACEMENT_CHARACTER)
+        .map(|c| if c.is_control() { ' ' } else { c });
+    printable.collect::<String>().trim().to_owned()
+}

@@ -1,0 +1,251 @@
+use super::*;
+use crate::adapters::guard::GuardSettings;
+use crate::adapters::manual_clock::ManualClock;
+use crate::adapters::test_server::{Reply, TestServer, refused_address};
+use crate::domain::address::AddressRule;
+use crate::domain::delivery::{Endpoint, Secret};
+use crate::domain::event::EventKind;
+use crate::domain::ids::{EndpointId, EventId, TaskId, Tenant};
+use crate::domain::signature::verify;
+use uuid::Uuid;
+
+/// 2026-01-02T03:04:05.678Z
+const NOW_MS: i64 = 1_767_323_045_678;
+/// Long enough for any machine; only the tests of silence use less.
+const PATIENT: Duration = Duration::from_secs(20);
+
+fn sink(timeout: Duration, reachable: &[&str]) -> WebhookSink {
+    let rule = AddressRule::new(reachable.iter().map(|net| net.parse().unwrap()).collect());
+    let settings = GuardSettings {
+        user_agent: "catchment-test".to_owned(),
+        connect_timeout: PATIENT,
+        read_timeout: PATIENT,
+    };
+    let clock = ManualClock::at(Timestamp::from_millis(NOW_MS));
+    clock.jump_wall(60_000);
+    let client = GuardedClient::new(rule, &settings).unwrap();
+    WebhookSink::new(client, Arc::new(clock), timeout, "a")
+}
+
+fn delivery(url: &str, format: Format) -> Delivery {
+    let at = Timestamp::from_millis(NOW_MS);
+    let task = TaskId(Uuid::from_u128(7));
+    Delivery {
+        id: 1,
+        endpoint: Endpoint {
+            id: EndpointId::new([1; 16]),
+            tenant: Tenant::default_tenant(),
+            url: url.to_owned(),
+            types: vec![],
+            format,
+            secret: Secret(vec![9; 32]),
+            created_at: at,
+            disabled_at: None,
+            cursor: 0,
+        },
+        event: Event {
+            sequence: 41,
+            id: EventId::derive(&["a"]),
+            kind: EventKind::AssetArchived,
+            tenant: Tenant::default_tenant(),
+            task: Some(task),
+            task_sequence: 3,
+            at,
+            data: EventData {
+                task_uuid: Some(task.to_string()),
+                ..EventData::default()
+            },
+        },
+        attempt: 1,
+    }
+}
+
+async fn outcome_of(reply: Reply) -> Outcome {
+    let server = TestServer::start([reply]).await;
+    let sink = sink(PATIENT, &["127.0.0.0/8"]);
+    sink.deliver(&delivery(&server.url(), Format::Standard)).await
+}
+
+#[tokio::test]
+async fn t13_the_signature_covers_exactly_the_bytes_sent() {
+    let mut server = TestServer::start([Reply::answer(204, "", "")]).await;
+    let delivery = delivery(&server.url(), Format::Standard);
+    let outcome = sink(PATIENT, &["127.0.0.0/8"]).deliver(&delivery).await;
+    assert_eq!(outcome, Outcome::Delivered { status: 204 });
+
+    let asked = server.asked().await;
+    assert!(asked.head.starts_with("POST /v1 HTTP/1.1\r\n"), "{}", asked.head);
+    assert_eq!(asked.header("content-type"), Some("application/json"));
+    assert_eq!(asked.header("webhook-id"), Some(delivery.event.id.as_str()));
+    // This try's time by the wall clock, not the service's own.
+    let stamp_s = (NOW_MS + 60_000) / 1000;
+    assert_eq!(
+        asked.header("webhook-timestamp"),
+        Some(stamp_s.to_string().as_str())
+    );
+    let signature = asked.header("webhook-signature").unwrap();
+    let secret = &delivery.endpoint.secret;
+    assert!(verify(
+        secret,
+        delivery.event.id.as_str(),
+        stamp_s,
+        &asked.body,
+        signature,
+        stamp_s
+    ));
+    let expected = serde_json::to_vec(&delivery.event.envelope()).unwrap();
+    assert_eq!(asked.body, expected);
+}
+
+#[tokio::test]
+async fn cloudevents_are_structured_and_signed_likewise() {
+    let mut server = TestServer::start([Reply::answer(200, "", "ok")]).await;
+    let delivery = delivery(&server.url(), Format::CloudEvents);
+    sink(PATIENT, &["127.0.0.0/8"]).deliver(&delivery).await;
+    let asked = server.asked().await;
+    assert_eq!(asked.header("content-type"), Some("application/cloudevents+json"));
+    let body: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
+    let task = "00000000-0000-0000-0000-000000000007";
+    let expected = serde_json::json!({
+        "specversion": "1.0",
+        "id": delivery.event.id.as_str(),
+        "source": "/catchment/a",
+        "type": "catchment.asset.archived.v1",
+        "subject": task,
+        "time": "2026-01-02T03:04:05.678Z",
+        "datacontenttype": "application/json",
+        "sequence": "00000000000000000041",
+        "partitionkey": task,
+        "data": {"taskUUID": task, "labels": {}},
+    });
+    assert_eq!(body, expected);
+    assert!(asked.header("webhook-signature").is_some());
+}
+
+#[tokio::test]
+async fn t9_a_redirect_is_a_refusal_and_is_not_followed() {
+    let mut other = TestServer::start([Reply::answer(200, "", "")]).await;
+    let outcome = outcome_of(Reply::answer(
+        302,
+        &format!("location: {}\r\n", other.url()),
+        "moved",
+    ))
+    .await;
+    let refused = Outcome::Refused {
+        status: 302,
+        retry_after: None,
+        excerpt: "moved".to_owned(),
+    };
+    assert_eq!(outcome, refused);
+    assert!(other.is_quiet());
+}
+
+#[tokio::test]
+async fn f20_refusals_tell_status_wait_and_reason() {
+    let gone = outcome_of(Reply::answer(410, "", "")).await;
+    assert!(
+        matches!(
+            gone,
+            Outcome::Refused {
+                status: 410,
+                retry_after: None,
+                ..
+            }
+        ),
+        "{gone:?}"
+    );
+    let table = [
+        ("retry-after: 7\r\n", Some(7)),
+        // The endpoint's date is weighed by the wall clock.
+        ("retry-after: Fri, 02 Jan 2026 03:06:05 GMT\r\n", Some(59)),
+        ("retry-after: later\r\n", None),
+    ];
+    for (header, wait_s) in table {
+        let outcome = outcome_of(Reply::answer(503, header, "busy\r\nnow\u{7}")).await;
+        let Outcome::Refused {
+            status,
+            retry_after,
+            excerpt,
+        } = outcome
+        else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(
+            (status, retry_after.map(|w| w.as_secs())),
+            (503, wait_s),
+            "{header}"
+        );
+        assert_eq!(excerpt, "busy  now");
+    }
+}
+
+#[tokio::test]
+async fn t13_a_hostile_answer_is_capped_and_cleaned() {
+    let outcome = outcome_of(Reply::answer(500, "", &"é\u{0}".repeat(500_000))).await;
+    let Outcome::Refused { excerpt, .. } = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert!(
+        excerpt.len() <= MAX_EXCERPT_BYTES && excerpt.len() > 500,
+        "{}",
+        excerpt.len()
+    );
+    assert!(excerpt.chars().all(|c| c == 'é' || c == ' '), "{excerpt}");
+    // A body that never ends ends with the try.
+    let held = Reply::SayAndHold("HTTP/1.1 500 X\r\ncontent-length: 99\r\n\r\nhalf".to_owned());
+    let server = TestServer::start([held]).await;
+    let sink = sink(Duration::from_secs(2), &["127.0.0.0/8"]);
+    let outcome = sink.deliver(&delivery(&server.url(), Format::Standard)).await;
+    assert!(
+        matches!(&outcome, Outcome::Refused { status: 500, excerpt, .. } if excerpt == "half"),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_does_not_answer_is_unreached() {
+    let unreached = |code| Outcome::Unreached { code };
+    let silent = TestServer::start([Reply::SayAndHold(String::new())]).await;
+    let impatient = sink(Duration::from_millis(50), &["127.0.0.0/8"]);
+    let outcome = impatient
+        .deliver(&delivery(&silent.url(), Format::Standard))
+        .await;
+    assert_eq!(outcome, unreached("timeout"));
+
+    assert_eq!(
+        outcome_of(Reply::Say(String::new())).await,
+        unreached("connection_lost")
+    );
+
+    let sink = sink(PATIENT, &["127.0.0.0/8"]);
+    let to = |url: String| delivery(&url, Format::Standard);
+    let nobody = refused_address().await;
+    assert_eq!(
+        sink.deliver(&to(format!("http://{nobody}/"))).await,
+        unreached("connect")
+    );
+    let no_tls = TestServer::start([Reply::Interrupt("HTTP/1.1 400 X\r\n\r\n")]).await;
+    let url = format!("https://{}/", no_tls.address);
+    assert_eq!(sink.deliver(&to(url)).await, unreached("tls"));
+    assert_eq!(
+        sink.deliver(&to("nonsense".to_owned())).await,
+        unreached("invalid_url")
+    );
+    let runware = delivery("http://127.0.0.1:1/", Format::Runware);
+    assert_eq!(sink.deliver(&runware).await, unreached("unsupported_format"));
+}
+
+#[tokio::test]
+async fn i15_a_forbidden_address_is_never_reached() {
+    let mut server = TestServer::start([Reply::answer(200, "", "")]).await;
+    let guarded = sink(PATIENT, &[]);
+    let url = server.url().replace("http:", "https:");
+    for url in [server.url(), url, "https://127.0.0.1/".to_owned()] {
+        let outcome = guarded.deliver(&delivery(&url, Format::Standard)).await;
+        assert!(
+            matches!(outcome, Outcome::Unreached { code } if code.starts_with("forbidden_")),
+            "{outcome:?}"
+        );
+    }
+    assert!(server.is_quiet());
+}
