@@ -90,7 +90,7 @@ impl From<ConfigErrors> for CliError {
     fn from(errors: ConfigErrors) -> Self {
         let faults: Vec<String> = errors.0.iter().map(|fault| format!("\n  {fault}")).collect();
         let message = format!("the settings cannot be used:{}", faults.concat());
-        Self::new(Exit::Config, message).next("`catchment config show` prints what is in force")
+        Self::new(Exit::Config, message).next("correct them; deploy/catchment.toml explains every setting")
     }
 }
 

@@ -30,6 +30,7 @@ mod values;
 mod tests;
 
 use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue};
 use exit::{CliError, EXIT_CODES, Exit};
 use host::Host;
 use output::{Format, OutputFlags};
@@ -92,7 +93,7 @@ enum Command {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(said) => return say_usage(&said),
+        Err(said) => return say_usage(&without_secrets(said)),
     };
     let host = Host::real();
     let format = output::stdout_format(cli.output);
@@ -118,6 +119,16 @@ impl Command {
             Self::Endpoints(args) => endpoints::run(args, format),
         }
     }
+}
+
+/// clap quotes a value that it refuses, and one of `--set` may hold a secret.
+fn without_secrets(mut said: clap::Error) -> clap::Error {
+    let argument = said.get(ContextKind::InvalidArg).map(ToString::to_string);
+    if argument.is_some_and(|name| name.starts_with("--set")) {
+        let hidden = ContextValue::String("<hidden>".to_owned());
+        said.insert(ContextKind::InvalidValue, hidden);
+    }
+    said
 }
 
 /// Help and version go to stdout and are no failure; the rest goes to stderr.

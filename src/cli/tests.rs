@@ -1,3 +1,6 @@
+pub mod service;
+mod stories;
+
 use super::*;
 use clap::{Command as Clap, CommandFactory as _};
 
@@ -95,7 +98,6 @@ fn usage_errors_exit_2_and_help_is_no_error() {
         "catchment tasks list --json --quiet",
         "catchment submit /nonexistent.json",
         "catchment submit x --timeout 5m",
-        "catchment endpoints delete ep_1",
     ] {
         assert_eq!(exit(line), Exit::Usage, "{line}");
     }
@@ -130,4 +132,15 @@ fn a_key_never_shows_in_what_is_parsed() {
     let line = ["catchment", "tasks", "list", "--key", "ck_secret"];
     let parsed = Cli::try_parse_from(line).unwrap();
     assert!(!format!("{parsed:?}").contains("ck_secret"));
+}
+
+#[test]
+fn a_setting_that_is_refused_is_not_quoted() {
+    let line = ["catchment", "serve", "--set", "runware_api_key=rw-secret"];
+    let said = without_secrets(Cli::try_parse_from(line).unwrap_err());
+    let text = said.render().to_string();
+    assert!(
+        !text.contains("rw-secret") && text.contains("SECTION.KEY=VALUE"),
+        "{text}"
+    );
 }

@@ -1,43 +1,6 @@
 use super::*;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
-
-/// Answers one connection after the other, each with the next of `answers`; hands out what it was asked.
-fn server(answers: Vec<String>) -> (String, mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (asked, requests) = mpsc::channel();
-    std::thread::spawn(move || {
-        for answer in answers {
-            let (mut stream, _) = listener.accept().unwrap();
-            asked.send(read_request(&stream)).unwrap();
-            stream.write_all(answer.as_bytes()).unwrap();
-        }
-    });
-    (url, requests)
-}
-
-fn read_request(stream: &TcpStream) -> String {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
-    }
-    let length = head
-        .to_ascii_lowercase()
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
-        .unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    head + &String::from_utf8(body).unwrap()
-}
-
-fn answer(status: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}")
-}
+use crate::cli::tests::service::{answer, service};
+use std::net::TcpListener;
 
 fn client(url: &str, key: Option<&str>) -> Client {
     // Two tests may come first at the same time: installed already is as good.
@@ -56,7 +19,7 @@ fn refused(text: &str) -> &'static str {
 #[tokio::test]
 async fn a_problem_document_becomes_a_clear_error() {
     let body = r#"{"title":"Busy","detail":"Too many writes.","code":"overloaded","requestId":"r-9"}"#;
-    let (url, _requests) = server(vec![
+    let (url, _requests) = service(vec![
         answer("503 Service Unavailable", "retry-after: 3\r\n", body),
         answer(
             "401 Unauthorized",
@@ -81,7 +44,7 @@ async fn a_problem_document_becomes_a_clear_error() {
 
 #[tokio::test]
 async fn a_request_carries_key_path_query_and_wait() {
-    let (url, requests) = server(vec![answer("200 OK", "", "{}")]);
+    let (url, requests) = service(vec![answer("200 OK", "", "{}")]);
     let query = [("label.a b".to_owned(), "1&2".to_owned())];
     client(&format!("{url}/prefix/"), Some("ck_secret\n"))
         .get(&["v1", "tasks"], &query, Some(Duration::from_secs(30)))
@@ -97,7 +60,7 @@ async fn a_request_carries_key_path_query_and_wait() {
 
 #[tokio::test]
 async fn a_submission_is_sent_as_it_is_under_its_key() {
-    let (url, requests) = server(vec![answer(
+    let (url, requests) = service(vec![answer(
         "202 Accepted",
         "idempotent-replayed: true\r\n",
         r#"{"data":[]}"#,
@@ -118,7 +81,7 @@ async fn a_submission_is_sent_as_it_is_under_its_key() {
 
 #[tokio::test]
 async fn no_redirect_is_followed_and_no_page_taken_for_an_answer() {
-    let (url, requests) = server(vec![
+    let (url, requests) = service(vec![
         answer("307 Temporary Redirect", "location: http://127.0.0.1:1/\r\n", ""),
         answer("200 OK", "", "<html>"),
         answer("204 No Content", "", ""),
@@ -138,7 +101,7 @@ async fn no_redirect_is_followed_and_no_page_taken_for_an_answer() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_unclear_a_closed_port_is_not() {
     let cut = "HTTP/1.1 202 Accepted\r\ncontent-length: 100\r\n\r\n{".to_owned();
-    let (url, _requests) = server(vec![cut]);
+    let (url, _requests) = service(vec![cut]);
     let client_here = client(&url, None);
     let broken = client_here
         .post(&["v1", "tasks"], vec![], None)
