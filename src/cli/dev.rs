@@ -5,6 +5,7 @@ use super::host::Host;
 use super::output::{document, note, print};
 use super::runtime;
 use crate::app::{self, DevOptions, DevSummary, FaultLevel};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -24,7 +25,7 @@ pub struct Args {
     tasks: u32,
 
     /// How much the simulated provider misbehaves
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = FaultLevel::None)]
+    #[arg(long, value_name = "LEVEL", default_value = "none", value_parser = fault_level())]
     faults: FaultLevel,
 
     /// End when every task is settled and every event delivered
@@ -42,6 +43,16 @@ pub struct Args {
     /// Address of the API [default: 127.0.0.1:8080; with --exit a free port]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+}
+
+const FAULT_LEVELS: [FaultLevel; 3] = [FaultLevel::None, FaultLevel::Mild, FaultLevel::Harsh];
+
+/// The names are the simulator's; clap offers them in help and completions.
+fn fault_level() -> impl TypedValueParser<Value = FaultLevel> {
+    PossibleValuesParser::new(FAULT_LEVELS.map(FaultLevel::as_str)).map(|name| {
+        let named = FAULT_LEVELS.into_iter().find(|level| level.as_str() == name);
+        named.expect("clap lets no other name pass")
+    })
 }
 
 pub fn run(args: Args, host: &Host) -> Result<Exit, CliError> {
@@ -156,6 +167,19 @@ mod tests {
             (staying.data_dir, staying.listen.port()),
             (PathBuf::from("data/dev"), 8080)
         );
+    }
+
+    #[test]
+    fn every_level_of_faults_has_its_name() {
+        let named = |name: &str| {
+            let command = clap::Command::new("dev").arg(clap::Arg::new("faults").value_parser(fault_level()));
+            let read = command.try_get_matches_from(["dev", name]);
+            read.ok()?.get_one::<FaultLevel>("faults").copied()
+        };
+        assert_eq!(named("none"), Some(FaultLevel::None));
+        assert_eq!(named("mild"), Some(FaultLevel::Mild));
+        assert_eq!(named("harsh"), Some(FaultLevel::Harsh));
+        assert_eq!(named("rough"), None);
     }
 
     #[test]

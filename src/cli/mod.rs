@@ -7,6 +7,7 @@ mod client;
 mod completions;
 mod config;
 mod confirm;
+#[cfg(feature = "dev")]
 mod dev;
 mod endpoints;
 mod events;
@@ -57,6 +58,7 @@ enum Command {
     /// Run the service
     #[command(after_help = serve::EXAMPLES)]
     Serve(serve::Args),
+    #[cfg(feature = "dev")]
     /// Run everything on this machine: no account, no key, no network
     #[command(after_help = dev::EXAMPLES)]
     Dev(dev::Args),
@@ -107,6 +109,7 @@ impl Command {
     fn run(self, host: &Host, format: Format) -> Result<Exit, CliError> {
         match self {
             Self::Serve(args) => serve::run(args),
+            #[cfg(feature = "dev")]
             Self::Dev(args) => dev::run(args, host),
             Self::Simulate(args) => simulate::run(&args),
             Self::Keys(args) => keys::run(args, host, format),

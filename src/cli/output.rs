@@ -258,7 +258,10 @@ mod tests {
     #[test]
     fn pages_make_one_json_document() {
         let (a, b) = (json!({"id": "a"}), json!({"id": "b"}));
-        let text = listed(Format::Json, &[&[a.clone()], &[b.clone()]]);
+        let text = listed(
+            Format::Json,
+            &[std::slice::from_ref(&a), std::slice::from_ref(&b)],
+        );
         let read: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read, json!({"data": [a, b], "nextCursor": null}));
         let empty: Value = serde_json::from_str(&listed(Format::Json, &[])).unwrap();

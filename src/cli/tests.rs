@@ -43,6 +43,7 @@ fn help_lists_every_command() {
     let help = Cli::command().render_help().to_string();
     for command in [
         "serve",
+        #[cfg(feature = "dev")]
         "dev",
         "simulate",
         "keys",

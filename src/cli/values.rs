@@ -6,7 +6,7 @@ use crate::domain::ids::TaskId;
 use crate::domain::task::TaskStatus;
 use crate::domain::time::Timestamp;
 use clap::builder::PossibleValuesParser;
-use humantime_serde::re::humantime;
+use jiff::{Span, SpanRelativeTo};
 use std::time::Duration;
 
 /// `500ms`, `30s`, `1h30m`; a bare number is seconds.
@@ -14,7 +14,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
-    humantime::parse_duration(text).map_err(|_| "expected a duration such as 90s, 30m or 7d".to_owned())
+    let span = text.parse::<Span>().ok();
+    // A day of daylight saving time is a day too.
+    let length = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    let length = length.and_then(|length| Duration::try_from(length).ok());
+    length.ok_or_else(|| "expected a duration such as 90s, 30m or 7d".to_owned())
 }
 
 /// An instant, or how long ago it was.
@@ -101,6 +105,8 @@ mod tests {
     fn durations_and_instants() {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert!(duration("soon").is_err() && duration("-1s").is_err());
         let now = Timestamp::from_millis(10_000);
         assert_eq!(when("4s").unwrap().from(now), Timestamp::from_millis(6_000));
