@@ -2,7 +2,7 @@
 //! ids with `--quiet`. Everything else (progress, notes, errors) goes to stderr.
 
 use super::exit::{CliError, Exit};
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
@@ -173,17 +173,32 @@ pub fn table(titles: &[&str], rows: &[Vec<String>], color: bool) -> String {
         return String::new();
     }
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(titles);
+    table.load_style(presets::NOTHING).set_header(titles);
     for row in rows {
         table.add_row(row.iter().map(|text| cell(text, color)));
     }
+    arrange(&mut table);
     if color {
         table.enforce_styling();
     }
     format!("{}\n", table.trim_fmt())
+}
+
+/// Narrower terminals, and those that tell no size, get the rows as they are.
+const MIN_WIDTH: u16 = 80;
+
+/// Fits a table to the terminal; the first column holds ids, which must stay whole to be copied.
+fn arrange(table: &mut Table) {
+    let fits = table.width().is_some_and(|width| width >= MIN_WIDTH);
+    let arrangement = if fits {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    };
+    table.set_content_arrangement(arrangement);
+    if let Some(ids) = table.column_mut(0) {
+        ids.set_constraint(ColumnConstraint::ContentWidth);
+    }
 }
 
 fn cell(text: &str, color: bool) -> Cell {
@@ -284,6 +299,18 @@ mod tests {
         let coloured = listed(Format::Table { color: true }, &[&page]);
         assert!(coloured.contains("\u{1b}["), "{coloured:?}");
         assert_eq!(listed(Format::Table { color: true }, &[]), "");
+    }
+
+    #[test]
+    fn an_id_stays_whole_however_narrow_the_terminal() {
+        let id = "01234567-89ab-4cde-8f01-23456789abcd";
+        for width in [1, 80, 90] {
+            let mut table = Table::new();
+            table.set_width(width).set_header(["ID", "TEXT"]);
+            table.add_row([id, &"words ".repeat(40)]);
+            arrange(&mut table);
+            assert!(table.to_string().contains(id), "{table}");
+        }
     }
 
     #[test]
