@@ -87,7 +87,12 @@ async fn no_redirect_is_followed_and_no_page_taken_for_an_answer() {
         answer("204 No Content", "", ""),
     ]);
     let client = client(&url, Some("ck_secret"));
-    let moved = CliError::from(client.get(&["v1"], &[], None).await.unwrap_err());
+    let moved = client.get(&["v1"], &[], None).await.unwrap_err();
+    assert!(
+        matches!(&moved, ClientError::Refused(problem) if problem.status == 307),
+        "{moved:?}"
+    );
+    let moved = CliError::from(moved);
     assert!(moved.next.unwrap().contains("--url"));
     let page = CliError::from(client.get(&["v1"], &[], None).await.unwrap_err());
     assert_eq!(
