@@ -177,12 +177,13 @@ fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'sta
 async fn excerpt(mut answer: Response) -> String {
     let mut bytes = vec![];
     while bytes.len() < MAX_EXCERPT_BYTES {
-        match answer.chunk().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk[..chunk.len().min(MAX_EXCERPT_BYTES)]),
-            Ok(None) | Err(_) => break,
-        }
+        let Ok(Some(chunk)) = answer.chunk().await else {
+            break;
+        };
+        let room = MAX_EXCERPT_BYTES - bytes.len();
+        bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_EXCERPT_BYTES)]);
+    let text = String::from_utf8_lossy(&bytes);
     let printable = text
         .chars()
         .filter(|c| *c != char::REPLACEMENT_CHARACTER)

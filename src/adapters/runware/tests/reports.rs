@@ -119,6 +119,10 @@ const EITHER: &[(&str, &str)] = &[
         "failed c: m",
     ),
     (
+        r#"{"data":[{"taskUUID":"$ours","error":{"code":"c","message":"m"}},{"taskUUID":"$ours","error":{"code":"c","message":"m"}}],"errors":[{"code":"c","message":"m","taskUUID":"$ours"}]}"#,
+        "failed c: m | failed c: m",
+    ),
+    (
         r#"{"data":[{"taskUUID":"$ours","status":"error"}],"errors":[{"code":"c","message":"m","taskUUID":"$ours"}]}"#,
         "failed c: m",
     ),
