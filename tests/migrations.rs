@@ -275,12 +275,14 @@ async fn a_command_may_come_before_the_first_service() {
 }
 
 #[test]
-fn f24_an_older_schema_is_left_to_the_service() {
+fn f6_a_schema_version_nobody_wrote_is_refused() {
     let (_dir, path) = place();
     drop(serve(&path));
     edit(&path, "PRAGMA user_version = 0");
-    let error = refused(&path, Role::Beside);
-    assert!(matches!(error, OpenError::NeedsMigration { .. }), "{error}");
+    for role in [Role::Serve, Role::Beside] {
+        let error = refused(&path, role);
+        assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+    }
 }
 
 /// F24: killed before the first schema was committed.

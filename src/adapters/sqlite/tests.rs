@@ -402,7 +402,7 @@ async fn hot_statements_use_their_indexes() {
             "tasks_wake_at",
         ),
         (
-            "SELECT id FROM tasks INDEXED BY tasks_to_submit WHERE submit_at <= 1 ORDER BY created_at, id LIMIT 5",
+            "SELECT id FROM tasks INDEXED BY tasks_to_submit WHERE submit_at <= 1 ORDER BY created_at, submit_at, id LIMIT 5",
             "tasks_to_submit",
         ),
         (
@@ -410,7 +410,7 @@ async fn hot_statements_use_their_indexes() {
             "tasks_submit_at",
         ),
         (
-            "SELECT id FROM assets INDEXED BY assets_to_copy WHERE copy_at <= 1 ORDER BY archive_by, id LIMIT 5",
+            "SELECT id FROM assets INDEXED BY assets_to_copy WHERE copy_at <= 1 ORDER BY archive_by, copy_at, id LIMIT 5",
             "assets_to_copy",
         ),
         (
