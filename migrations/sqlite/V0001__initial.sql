@@ -4,7 +4,8 @@
 -- Queues: tasks, assets and deliveries carry `due_at`, `lease_until`, `lease_epoch`, `attempts`. A row is ready when
 -- nobody holds it and `due_at` has come, or when its lease has lapsed; the generated columns `submit_at`, `query_at`,
 -- `wake_at`, `copy_at` and `send_at` say when, and are NULL for rows that no worker waits for. The indexes on them
--- hold open rows only, so a claim costs the same with ten million finished tasks as with none.
+-- hold open rows only, so a claim costs the same with ten million finished tasks as with none; the columns are stored,
+-- not virtual, so that such an index answers by itself while a claim passes over rows that are not ready.
 
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
@@ -52,11 +53,11 @@ CREATE TABLE tasks (
   lease_until      INTEGER,                     -- NULL = nobody holds it
   lease_epoch      INTEGER NOT NULL DEFAULT 0,  -- raised by every claim
   submit_at        INTEGER GENERATED ALWAYS AS (CASE WHEN status IN ('accepted', 'submitting')
-                     THEN coalesce(lease_until, due_at) END) VIRTUAL,
+                     THEN coalesce(lease_until, due_at) END) STORED,
   query_at         INTEGER GENERATED ALWAYS AS (CASE WHEN status NOT IN ('accepted', 'submitting')
-                     AND due_at IS NOT NULL THEN coalesce(lease_until, due_at) END) VIRTUAL,
+                     AND due_at IS NOT NULL THEN coalesce(lease_until, due_at) END) STORED,
   wake_at          INTEGER GENERATED ALWAYS AS (CASE WHEN status NOT IN ('accepted', 'submitting', 'completed')
-                     THEN woken_at END) VIRTUAL,
+                     THEN woken_at END) STORED,
   CHECK ((status IN ('completed', 'partial', 'failed', 'timed_out', 'rejected')) = (settled_at IS NOT NULL)),
   CHECK (status IN ('completed', 'partial', 'failed', 'timed_out', 'rejected') OR due_at IS NOT NULL)  -- I11
 ) STRICT;
@@ -122,7 +123,7 @@ CREATE TABLE assets (
   lease_until         INTEGER,                  -- NULL = nobody holds it
   lease_epoch         INTEGER NOT NULL DEFAULT 0,  -- raised by every claim
   copy_at             INTEGER GENERATED ALWAYS AS (CASE WHEN status IN ('pending', 'archiving')
-                        THEN coalesce(lease_until, due_at) END) VIRTUAL,
+                        THEN coalesce(lease_until, due_at) END) STORED,
   UNIQUE (task_id, result_id),
   CHECK (status <> 'archived' OR (object_bucket IS NOT NULL AND object_key IS NOT NULL AND object_size IS NOT NULL
     AND object_sha256 IS NOT NULL AND object_content_type IS NOT NULL AND archived_at IS NOT NULL)),  -- I5
@@ -191,7 +192,7 @@ CREATE TABLE deliveries (
   lease_until    INTEGER,                       -- NULL = nobody holds it
   lease_epoch    INTEGER NOT NULL DEFAULT 0,    -- raised by every claim
   send_at        INTEGER GENERATED ALWAYS AS (CASE WHEN status IN ('pending', 'sending', 'waiting')
-                   THEN coalesce(lease_until, due_at) END) VIRTUAL,
+                   THEN coalesce(lease_until, due_at) END) STORED,
   UNIQUE (event_sequence, endpoint_id),
   CHECK ((status IN ('delivered', 'dead')) = (due_at IS NULL))  -- I11
 ) STRICT;

@@ -15,7 +15,7 @@ use rusqlite::{Connection, Params, params};
 pub(super) fn claim_submissions(conn: &Connection, c: &Claim) -> Result<Vec<Lease<TaskFile>>, Fault> {
     let keys = keys(
         conn,
-        "SELECT id FROM tasks INDEXED BY tasks_to_submit WHERE submit_at <= ?1 ORDER BY created_at, id LIMIT ?2",
+        "SELECT id FROM tasks INDEXED BY tasks_to_submit WHERE submit_at <= ?1 ORDER BY created_at, submit_at, id LIMIT ?2",
         params![ms(c.now), c.limit],
     )?;
     keys.into_iter()
@@ -56,7 +56,7 @@ pub(super) fn claim_queries(conn: &Connection, c: &Claim) -> Result<Vec<Lease<In
 pub(super) fn claim_copies(conn: &Connection, c: &Claim) -> Result<Vec<Lease<CopyJob>>, Fault> {
     let chosen = keys(
         conn,
-        "SELECT id FROM assets INDEXED BY assets_to_copy WHERE copy_at <= ?1 ORDER BY archive_by, id LIMIT ?2",
+        "SELECT id FROM assets INDEXED BY assets_to_copy WHERE copy_at <= ?1 ORDER BY archive_by, copy_at, id LIMIT ?2",
         params![ms(c.now), c.limit],
     )?;
     let claimed = chosen

@@ -133,4 +133,30 @@ mod tests {
             );
         }
     }
+
+    /// With one migration there is no older file to upgrade yet; the steps around it are the same.
+    #[test]
+    fn g11_an_upgrade_checks_and_backs_up_first_and_keeps_every_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        super::super::open::create_private(&path).unwrap();
+        assert_eq!(upgrade(&path, 0).unwrap().backup, None);
+        let conn = connect(&path).unwrap();
+        conn.execute("UPDATE meta SET value = 'kept' WHERE key = 'instance_id'", [])
+            .unwrap();
+        let backups: Vec<PathBuf> = (0..2)
+            .map(|_| upgrade(&path, LATEST).unwrap().backup.unwrap())
+            .collect();
+        assert_ne!(backups[0], backups[1]);
+        for backup in backups {
+            assert_eq!(super::super::open::inspect(&backup).unwrap(), LATEST);
+            let kept: String = connect(&backup)
+                .unwrap()
+                .query_row("SELECT value FROM meta WHERE key = 'instance_id'", [], |row| {
+                    row.get(0)
+                })
+                .unwrap();
+            assert_eq!(kept, "kept");
+        }
+    }
 }

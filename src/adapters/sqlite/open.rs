@@ -268,7 +268,13 @@ pub(super) fn inspect(path: &Path) -> Result<i32, OpenError> {
     let version = pragma("user_version").map_err(|e| sql(path, e))?;
     judge(path, application_id, version)?;
     if application_id == APPLICATION_ID {
-        return Ok(version);
+        return match version {
+            1.. => Ok(version),
+            _ => Err(OpenError::Corrupt {
+                path: path.to_owned(),
+                what: format!("schema version {version}, which was never written"),
+            }),
+        };
     }
     let tables: i64 = conn
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))

@@ -96,6 +96,12 @@ impl Writer {
         let _ = tokio::task::spawn_blocking(move || thread.map(JoinHandle::join)).await;
     }
 
+    /// Jobs that may still be queued.
+    #[cfg(test)]
+    pub fn room(&self) -> usize {
+        self.jobs.as_ref().map_or(0, mpsc::Sender::capacity)
+    }
+
     fn take_thread(&self) -> Option<JoinHandle<()>> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
