@@ -147,7 +147,7 @@ fn number(text: &str) -> Option<u64> {
 pub fn duration(text: &str) -> Option<Duration> {
     match number(text) {
         Some(seconds) => Some(Duration::from_secs(seconds)),
-        None => humantime_serde::re::humantime::parse_duration(text).ok(),
+        None => humantime::parse_duration(text).ok(),
     }
 }
 
