@@ -1,0 +1,102 @@
+//! The HTTP surface: parses at the edge, calls one step, answers. With the simulator the only code that names the
+//! web framework.
+
+mod auth; // Caller: who asks, and for which tenant
+mod body; // reading a body: type, size, one deadline
+mod callback; // the provider's completion callback
+mod edge; // around every request: id, panics, headers, the log line
+mod endpoints; // webhook subscribers
+mod error; // ApiError → problem+json
+mod events; // the event log
+mod fault; // what is wrong with a request, and where
+mod health; // livez, readyz, version, metrics
+mod json; // strict JSON, canonical JSON
+mod limits; // what one key may have in work
+mod openapi; // the document, generated from the handlers
+mod query; // query parameters, durations, long polls
+mod routes; // every route once
+pub mod server; // listeners, limits of connections, orderly stop
+mod tasks; // submit, list, show
+#[cfg(test)]
+mod testing; // what the tests share
+
+pub use endpoints::EndpointCheck;
+pub use limits::KeyLimits;
+pub use openapi::document;
+pub use routes::{Part, app, routes};
+
+use crate::domain::file::Policy;
+use crate::domain::token::CallbackKeys;
+use crate::ports::clock::{Clock, Rng};
+use crate::ports::health::Health;
+use crate::ports::store::Store;
+use crate::ports::wake::Wakeups;
+use crate::telemetry::Metrics;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What the handlers need. One for the whole process, shared by every listener.
+pub struct Api {
+    ports: Ports,
+    settings: ApiSettings,
+    state: State,
+}
+
+/// What an [`Api`] is made of.
+pub struct Ports {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub rng: Arc<dyn Rng>,
+    pub wakeups: Wakeups,
+    pub health: Health,
+    /// Verify the tokens of callbacks.
+    pub keys: CallbackKeys,
+    /// For tasks adopted by a callback.
+    pub policy: Policy,
+    pub metrics: Metrics,
+    pub endpoint_check: Arc<dyn EndpointCheck>,
+}
+
+impl Api {
+    pub fn new(ports: Ports, settings: ApiSettings) -> Self {
+        Self {
+            ports,
+            settings,
+            state: State::default(),
+        }
+    }
+}
+
+impl Deref for Api {
+    type Target = Ports;
+
+    fn deref(&self) -> &Ports {
+        &self.ports
+    }
+}
+
+/// The settings the handlers read, by their names in the settings table.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// `server.max_body`, in bytes.
+    pub max_body: usize,
+    /// `runware.default_ttl`.
+    pub default_ttl: Duration,
+    /// `runware.min_ttl`.
+    pub min_ttl: Duration,
+    /// `runware.default_prompt`.
+    pub default_prompt: Option<String>,
+    /// `limits.*`, as far as they are about one API key.
+    pub key_limits: KeyLimits,
+}
+
+/// What the surface itself keeps between requests; nothing that must survive.
+#[derive(Default)]
+struct State {
+    /// Ends long polls early, so that a stop need not wait for them.
+    draining: CancellationToken,
+    in_work: limits::InWork,
+    writable: health::Writable,
+}

@@ -1,0 +1,431 @@
+//! The OpenAPI document: generated from the handlers and from the tables that requests are checked against.
+
+use super::error::CODES;
+use super::tasks::models::{self, Others};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::LazyLock;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
+
+pub use super::endpoints::EndpointView as Endpoint;
+pub use super::error::Problem;
+pub use super::events::EventView as Event;
+pub use super::tasks::TaskView as Task;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Catchment",
+        description = "A generated video you paid for is never lost and never bought twice.\n\nSubmit and walk away: \
+            Catchment takes the completion callback, copies the video into your bucket before its link expires, and \
+            tells your systems. Times are RFC 3339 in UTC with milliseconds; errors are RFC 9457 problems whose `code` \
+            is stable.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        super::tasks::submit::submit, super::tasks::list, super::tasks::show, super::events::list,
+        super::endpoints::create, super::endpoints::list, super::endpoints::show, super::endpoints::delete,
+        super::callback::receive, super::health::live, super::health::ready, super::health::version,
+        super::health::metrics, super::health::openapi_json,
+    ),
+    components(schemas(AvatarTask, OtherTask, Reserved, Problem)),
+    tags(
+        (name = "tasks", description = "Submit and follow"),
+        (name = "events", description = "The event log"),
+        (name = "endpoints", description = "Webhook subscribers"),
+        (name = "provider", description = "For the provider"),
+        (name = "health", description = "For operators"),
+    ),
+    modifiers(&ApiKey),
+)]
+struct Described;
+
+struct ApiKey;
+
+impl Modify for ApiKey {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("ck_…")
+            .description(Some(
+                "An API key, made on the host by `catchment keys create NAME`",
+            ));
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("apiKey", SecurityScheme::Http(bearer.build()));
+    }
+}
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    let mut document = serde_json::to_value(Described::openapi()).expect("the description is JSON");
+    problems(&mut document);
+    document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] = json!(CODES);
+    document["webhooks"] = webhooks();
+    let mut text = serde_json::to_string_pretty(&document).expect("a JSON value serializes");
+    text.push('\n');
+    text
+});
+
+/// The document, as it is served and as it is kept beside the code.
+pub fn document() -> &'static str {
+    &DOCUMENT
+}
+
+/// Every error is a problem, unless its handler says otherwise: said once, here.
+fn problems(document: &mut Value) {
+    let operations = document["paths"].as_object_mut().into_iter();
+    let operations = operations
+        .flat_map(|paths| paths.values_mut())
+        .filter_map(Value::as_object_mut);
+    for operation in operations.flat_map(|item| item.values_mut()) {
+        let responses = operation["responses"].as_object_mut().into_iter().flatten();
+        for (_, response) in responses.filter(|(status, _)| status.starts_with(['4', '5'])) {
+            if response.get("content").is_none() {
+                let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+                response["content"] = json!({ "application/problem+json": problem });
+            }
+        }
+    }
+}
+
+fn webhooks() -> Value {
+    let header = |name: &str, description: &str| json!({ "name": name, "in": "header", "required": true, "description": description, "schema": { "type": "string" } });
+    json!({ "event": { "post": {
+        "summary": "An event, sent to an endpoint",
+        "description": "Standard Webhooks 1.0.0. At least once: the same `webhook-id` may come again. Any 2xx takes \
+            it; 410 disables the endpoint.",
+        "parameters": [
+            header("webhook-id", "The event's id, the same for ever"),
+            header("webhook-timestamp", "Unix seconds of this try"),
+            header("webhook-signature", "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`; several with a space between"),
+        ],
+        "requestBody": { "required": true, "content": { "application/json": {
+            "schema": { "$ref": "#/components/schemas/Event" }, "example": example_event(),
+        } } },
+        "responses": { "2XX": { "description": "Taken" }, "410": { "description": "Never send again" } },
+    } } })
+}
+
+/// A schema that is written down, or comes from a table.
+macro_rules! schema {
+    ($(#[$meta:meta])* $name:ident, $schema:expr $(, $part:ty)*) => {
+        $(#[$meta])*
+        pub struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                serde_json::from_value($schema).expect("a schema that the test of the document reads")
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($name))
+            }
+
+            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                $(
+                    schemas.push((<$part as ToSchema>::name().into_owned(), <$part as PartialSchema>::schema()));
+                    <$part as ToSchema>::schemas(schemas);
+                )*
+                let _ = schemas;
+            }
+        }
+    };
+}
+
+schema!(
+    /// `klingai:avatar@2.0-pro` and `-standard`, in full.
+    AvatarTask,
+    {
+        let mut schema = models::schema(models::AVATAR, Others::Refused);
+        schema["properties"]["model"] = json!({ "type": "string", "enum": models::AVATARS });
+        schema
+    }
+);
+schema!(
+    /// Any other model: the envelope.
+    OtherTask,
+    models::schema(models::ENVELOPE, Others::Pass)
+);
+schema!(Submission, {
+    let task =
+        json!([{ "$ref": "#/components/schemas/AvatarTask" }, { "$ref": "#/components/schemas/OtherTask" }]);
+    json!({ "oneOf": [
+        { "anyOf": task },
+        { "type": "array", "minItems": 1, "maxItems": 100, "items": { "anyOf": task } },
+    ] })
+});
+schema!(
+    Reserved,
+    json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "labels": {
+                "type": "object", "additionalProperties": { "type": "string" },
+                "description": "At most 16; key [a-z][a-z0-9_.-]{0,39}, value at most 128 bytes of UTF-8, 1 KiB in all. \
+                    Copied to events, object metadata and the ledger.",
+            },
+            "keyPrefix": {
+                "type": "string", "pattern": "^[A-Za-z0-9_.-][A-Za-z0-9/_.-]{0,127}$",
+                "description": "Put after `s3.prefix`; without `..`",
+            },
+            "deadline": {
+                "type": "string",
+                "description": "When waiting for an outcome ends: an RFC 3339 instant, or a duration from now such as \
+                    `6h` (a number is seconds); at most 30 days ahead",
+            },
+        },
+    })
+);
+schema!(
+    SubmissionAnswer,
+    json!({ "type": "object", "required": ["data"], "properties": { "data": {
+        "type": "array", "items": { "$ref": "#/components/schemas/SubmissionEntry" },
+    } } }),
+    SubmissionEntry
+);
+schema!(
+    SubmissionEntry,
+    json!({
+        "type": "object", "required": ["taskUUID", "status", "origin", "createdAt", "adjusted"],
+        "properties": {
+            "taskUUID": { "type": "string", "format": "uuid" },
+            "status": { "type": "string", "enum": ["accepted"] },
+            "origin": { "type": "string", "enum": ["submitted"] },
+            "createdAt": { "type": "string", "format": "date-time" },
+            "adjusted": { "type": "array", "items": {
+                "type": "object", "required": ["pointer", "from", "to"],
+                "properties": {
+                    "pointer": { "type": "string", "description": "JSON pointer from the body's root" },
+                    "from": { "description": "null when it was absent" },
+                    "to": {},
+                },
+            } },
+        },
+    })
+);
+schema!(
+    NewEndpoint,
+    json!({
+        "type": "object", "required": ["url"], "additionalProperties": false,
+        "properties": {
+            "url": { "type": "string", "format": "uri", "maxLength": 2000, "description": "https, at a public address" },
+            "types": { "type": "array", "minItems": 1, "items": { "type": "string" } },
+            "format": { "type": "string", "enum": ["standard"], "default": "standard" },
+            "secret": { "type": "string", "description": "`whsec_` and the base64 of 24 to 64 bytes; made when absent" },
+            "from": { "type": "integer", "minimum": 0, "description": "Sequence of the first event wanted; the next one when absent" },
+        },
+    })
+);
+schema!(
+    EventData,
+    json!({
+        "type": "object", "required": ["labels"],
+        "description": "Version 1: members are only ever added. Never a provider link, a prompt or a secret.",
+        "properties": {
+            "taskUUID": { "type": "string", "format": "uuid" },
+            "resultId": { "type": "string" },
+            "status": { "type": "string" },
+            "reason": { "type": "string" },
+            "providerCode": { "type": "string" },
+            "model": { "type": "string" },
+            "labels": { "type": "object", "additionalProperties": { "type": "string" } },
+            "round": { "type": "integer" },
+            "bucket": { "type": "string" },
+            "key": { "type": "string" },
+            "size": { "type": "integer", "description": "Bytes" },
+            "sha256": { "type": "string", "description": "Lower-case hex" },
+            "contentType": { "type": "string" },
+            "duration": { "type": "number", "description": "Seconds" },
+            "width": { "type": "integer", "description": "Pixels" },
+            "height": { "type": "integer", "description": "Pixels" },
+            "cost": { "type": "number", "description": "USD" },
+            "nsfw": { "type": "boolean" },
+            "archived": { "type": "integer", "description": "On a task's end: results archived" },
+            "expected": { "type": "integer", "description": "On a task's end: results expected" },
+            "endpoint": { "type": "string", "description": "Operator events: which endpoint" },
+            "event": { "type": "string", "description": "Operator events: which event could not be delivered" },
+        },
+    })
+);
+
+const TASK: &str = "0192f0c1-a2b3-4c5d-8e9f-00112233aabb";
+
+pub fn example_submission() -> Value {
+    json!({
+        "taskType": "videoInference", "model": "klingai:avatar@2.0-pro",
+        "inputs": { "image": "https://cdn.example.com/face.png", "audio": "https://cdn.example.com/voice.mp3" },
+        "catchment": { "labels": { "campaign": "spring" } },
+    })
+}
+
+pub fn example_answer() -> Value {
+    json!({ "data": [{
+        "taskUUID": TASK, "status": "accepted", "origin": "submitted", "createdAt": "2026-01-02T03:04:05.678Z",
+        "adjusted": [
+            { "pointer": "/includeCost", "from": null, "to": true },
+            { "pointer": "/deliveryMethod", "from": null, "to": "async" },
+            { "pointer": "/ttl", "from": null, "to": 604_800 },
+        ],
+    }] })
+}
+
+pub fn example_task() -> Value {
+    json!({
+        "taskUUID": TASK, "status": "completed", "reason": null, "providerCode": null, "origin": "submitted",
+        "submission": "confirmed", "model": "klingai:avatar@2.0-pro", "numberResults": 1,
+        "labels": { "campaign": "spring" }, "cost": 0.435, "createdAt": "2026-01-02T03:04:05.678Z",
+        "submittedAt": "2026-01-02T03:04:05.901Z", "deadline": "2026-01-03T03:04:05.901Z",
+        "settledAt": "2026-01-02T03:07:41.220Z",
+        "assets": [{
+            "resultId": "6fa0c1f2-7d1e-4b7a-9a55-0c9f0e3a1b2d", "status": "archived", "reason": null, "round": 1,
+            "confirmed": true, "bucket": "videos", "key": format!("{TASK}/6fa0c1f2-7d1e-4b7a-9a55-0c9f0e3a1b2d.mp4"),
+            "size": 4_194_304, "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "contentType": "video/mp4", "duration": 5.0, "width": 1080, "height": 1920, "nsfw": false,
+            "archiveBy": "2026-01-09T03:04:05.901Z", "archivedAt": "2026-01-02T03:07:41.220Z",
+        }],
+        "failures": [],
+        "timeline": [{ "at": "2026-01-02T03:04:05.678Z", "kind": "accepted", "detail": {} }],
+    })
+}
+
+pub fn example_event() -> Value {
+    json!({
+        "id": "evt_5f1d3c9a7b2e4f60a1b2c3d4e5f60718", "sequence": 17, "taskSequence": 4, "type": "asset.archived",
+        "timestamp": "2026-01-02T03:07:41.220Z",
+        "data": {
+            "taskUUID": TASK, "resultId": "6fa0c1f2-7d1e-4b7a-9a55-0c9f0e3a1b2d", "status": "archived",
+            "model": "klingai:avatar@2.0-pro", "labels": { "campaign": "spring" }, "round": 1, "bucket": "videos",
+            "key": format!("{TASK}/6fa0c1f2-7d1e-4b7a-9a55-0c9f0e3a1b2d.mp4"), "size": 4_194_304,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "contentType": "video/mp4",
+            "duration": 5.0, "width": 1080, "height": 1920, "cost": 0.435, "nsfw": false,
+        },
+    })
+}
+
+pub fn example_endpoint() -> Value {
+    let mut endpoint = example_shown_endpoint();
+    endpoint["secret"] = json!("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+    endpoint
+}
+
+pub fn example_shown_endpoint() -> Value {
+    json!({
+        "id": "ep_0f1e2d3c4b5a69788796a5b4c3d2e1f0", "url": "https://hooks.example.com/catchment",
+        "types": ["asset.archived"], "format": "standard", "createdAt": "2026-01-02T03:04:05.678Z",
+        "disabledAt": null,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::routes::TABLE;
+    use std::collections::BTreeSet;
+
+    /// Set to write the document instead of comparing it.
+    const UPDATE: &str = "UPDATE_OPENAPI";
+
+    fn read() -> Value {
+        serde_json::from_str(document()).unwrap()
+    }
+
+    #[test]
+    fn the_document_in_the_repository_is_the_generated_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        if std::env::var_os(UPDATE).is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        let kept = std::fs::read_to_string(path).unwrap();
+        assert!(
+            kept == document(),
+            "openapi.json is stale: run this test with {UPDATE}=1"
+        );
+    }
+
+    #[test]
+    fn t15_the_document_describes_every_route_and_no_other() {
+        let served: BTreeSet<String> = TABLE
+            .iter()
+            .flat_map(|e| e.methods.iter().map(|(m, _)| format!("{m} {}", e.path)))
+            .collect();
+        let document = read();
+        let paths = document["paths"].as_object().unwrap();
+        let described: BTreeSet<String> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().unwrap().keys();
+                methods.map(move |m| format!("{} {path}", m.to_uppercase()))
+            })
+            .collect();
+        assert_eq!(served, described);
+    }
+
+    #[test]
+    fn operations_have_names_of_their_own() {
+        let document = read();
+        let operations = document["paths"].as_object().unwrap().values();
+        let ids = operations.flat_map(|item| item.as_object().unwrap().values());
+        let ids: Vec<&str> = ids.map(|o| o["operationId"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "{ids:?}");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references(value: &Value, found: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(members) => {
+                    found.extend(members.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                    members.values().for_each(|v| references(v, found));
+                }
+                Value::Array(items) => items.iter().for_each(|v| references(v, found)),
+                _ => (),
+            }
+        }
+        let document = read();
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 10, "{found:?}");
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_operation_under_v1_wants_a_key_and_has_an_example() {
+        let document = read();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let security = serde_json::to_string(&operation["security"]).unwrap();
+                assert_eq!(
+                    security.contains("apiKey"),
+                    path.starts_with("/v1") || path == "/metrics",
+                    "{path}"
+                );
+                let text = serde_json::to_string(operation).unwrap();
+                assert!(
+                    text.contains("\"example")
+                        || method == "delete"
+                        || path == "/metrics"
+                        || path == "/openapi.json",
+                    "{method} {path}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_of_a_known_model_is_its_table() {
+        let document = read();
+        let avatar = &document["components"]["schemas"]["AvatarTask"];
+        assert_eq!(avatar["properties"]["outputQuality"]["maximum"], 99);
+        assert_eq!(
+            avatar["properties"]["inputs"]["required"],
+            json!(["image", "audio"])
+        );
+        assert_eq!(avatar["additionalProperties"], false);
+    }
+}
