@@ -1,0 +1,82 @@
+//! Is what lies under a key what we meant to put there?
+
+use super::errors::{classify, unavailable};
+use super::{Checksum, LOOK_TIMEOUT, PATIENCE, S3Blobs, within};
+use crate::domain::asset::ObjectKey;
+use crate::domain::ids::Digest;
+use crate::ports::blobs::{BlobError, Compared};
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ChecksumMode;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest as _, Sha256};
+
+impl S3Blobs {
+    pub(super) async fn look(
+        &self,
+        key: &ObjectKey,
+        size_bytes: u64,
+        sha256: &Digest,
+    ) -> Result<Compared, BlobError> {
+        let Some(found) = self.head(key).await? else {
+            return Ok(Compared::Absent);
+        };
+        if found.content_length().and_then(|n| u64::try_from(n).ok()) != Some(size_bytes) {
+            return Ok(Compared::Other);
+        }
+        match sha256_of_the_whole(&found) {
+            Some(stored) => Ok(same_if(stored == BASE64_STANDARD.encode(sha256.0))),
+            None => self.read_back(key, sha256).await,
+        }
+    }
+
+    /// `None` when there is no object. A HEAD cannot tell a missing bucket from a missing key, and without leave to
+    /// list the bucket AWS answers 403 for a missing key.
+    pub(super) async fn head(&self, key: &ObjectKey) -> Result<Option<HeadObjectOutput>, BlobError> {
+        let mut request = self.client.head_object().bucket(&self.options.bucket).key(&key.0);
+        if self.options.checksum == Checksum::Sha256 {
+            request = request.checksum_mode(ChecksumMode::Enabled);
+        }
+        match within(LOOK_TIMEOUT, request.send()).await? {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(classify(&error)),
+        }
+    }
+
+    /// Reads the object once, hashing as it flows: for stores, checksum settings and multipart objects without a
+    /// SHA-256 of the whole.
+    async fn read_back(&self, key: &ObjectKey, sha256: &Digest) -> Result<Compared, BlobError> {
+        let request = self.client.get_object().bucket(&self.options.bucket).key(&key.0);
+        match within(LOOK_TIMEOUT, request.send()).await? {
+            Ok(object) => Ok(same_if(hash(object.body).await? == *sha256)),
+            Err(error) if is_absent(&error) => Ok(Compared::Absent),
+            Err(error) => Err(classify(&error)),
+        }
+    }
+}
+
+/// The checksum of an object that went up in parts is one over its parts' checksums, marked by `-<parts>`.
+fn sha256_of_the_whole(found: &HeadObjectOutput) -> Option<&str> {
+    found.checksum_sha256().filter(|sum| !sum.contains('-'))
+}
+
+async fn hash(mut body: ByteStream) -> Result<Digest, BlobError> {
+    let mut hash = Sha256::new();
+    while let Some(chunk) = within(PATIENCE, body.next()).await? {
+        hash.update(chunk.map_err(|_| unavailable("reset"))?);
+    }
+    Ok(Digest(hash.finalize().into()))
+}
+
+fn is_absent<E>(error: &SdkError<E>) -> bool {
+    error
+        .raw_response()
+        .is_some_and(|answer| answer.status().as_u16() == 404)
+}
+
+fn same_if(same: bool) -> Compared {
+    if same { Compared::Same } else { Compared::Other }
+}

@@ -1,0 +1,148 @@
+//! The object store: any S3 API.
+//!
+//! Nothing is retried here. A body that streams from a source cannot be sent twice, and when to try again is for the
+//! worker to decide; the SDK's own retries are off.
+
+mod body;
+mod connect;
+mod errors;
+mod look;
+mod options;
+mod parts;
+#[cfg(all(test, feature = "dev"))]
+mod tests;
+
+pub use options::{Access, Checksum, CreateOnly, S3Options};
+
+use crate::domain::asset::ObjectKey;
+use crate::domain::ids::Digest;
+use crate::ports::blobs::{BlobBody, BlobError, Blobs, Compared, Put};
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
+use errors::{classify, unavailable};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use url::form_urlencoded;
+
+/// How long the store may neither take a byte nor answer. Generous: giving up on a large upload costs all of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For a request without a body to speak of.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most that one PutObject may hold (S3's quota page).
+const MAX_PUT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+
+pub struct S3Blobs {
+    client: Client,
+    options: S3Options,
+    unsized_turns: Semaphore,
+    patience: Duration,
+}
+
+impl S3Blobs {
+    /// Sends nothing to the store: the service starts with the store down.
+    pub async fn connect(options: S3Options) -> Self {
+        Self {
+            client: connect::client(&options).await,
+            unsized_turns: Semaphore::new(options.unsized_concurrency.max(1)),
+            options,
+            patience: PATIENCE,
+        }
+    }
+
+    /// One PutObject. The answer is returned as soon as it comes, even before the body is through: a store that sees a
+    /// taken key says so at once, and the copier can go on draining its source.
+    async fn put_whole(&self, put: &Put, size_bytes: u64, chunks: BlobBody) -> Result<(), BlobError> {
+        self.refuse_taken_key(put).await?;
+        let (body, upload) = body::sized(chunks, size_bytes);
+        let body = ByteStream::new(SdkBody::from_body_1_x(body));
+        let answer = tokio::select! {
+            biased; // an answer that is there counts, however late
+            answer = self.put_request(put).body(body).send() => answer,
+            () = upload.stalled(self.patience) => return Err(unavailable("timeout")),
+        };
+        match answer {
+            Ok(_) => Ok(()),
+            Err(_) if upload.was_abandoned() => Err(BlobError::Abandoned),
+            Err(error) => Err(classify(&error)),
+        }
+    }
+
+    fn put_request(&self, put: &Put) -> PutObjectFluentBuilder {
+        self.client
+            .put_object()
+            .bucket(&self.options.bucket)
+            .key(&put.key.0)
+            .content_type(&put.content_type)
+            .set_metadata(Some(put.metadata.iter().cloned().collect()))
+            .set_if_none_match(self.if_none_match())
+            .set_checksum_algorithm(self.algorithm())
+            .set_server_side_encryption(
+                self.options
+                    .kms_key
+                    .as_ref()
+                    .map(|_| ServerSideEncryption::AwsKms),
+            )
+            .set_ssekms_key_id(self.options.kms_key.clone())
+            .set_storage_class(self.options.storage_class.as_deref().map(StorageClass::from))
+            .set_tagging(self.tagging())
+    }
+
+    fn if_none_match(&self) -> Option<String> {
+        (self.options.create_only == CreateOnly::Native).then(|| "*".to_owned())
+    }
+
+    fn algorithm(&self) -> Option<ChecksumAlgorithm> {
+        match self.options.checksum {
+            Checksum::Sha256 => Some(ChecksumAlgorithm::Sha256),
+            Checksum::Crc64Nvme => Some(ChecksumAlgorithm::Crc64Nvme),
+            Checksum::None => None,
+        }
+    }
+
+    /// `a=1&b=2`, as the header wants it.
+    fn tagging(&self) -> Option<String> {
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        pairs.extend_pairs(&self.options.tags);
+        Some(pairs.finish()).filter(|tags| !tags.is_empty())
+    }
+}
+
+#[async_trait]
+impl Blobs for S3Blobs {
+    fn bucket(&self) -> &str {
+        &self.options.bucket
+    }
+
+    async fn put_stream(&self, put: Put, body: BlobBody) -> Result<(), BlobError> {
+        match put.size_bytes {
+            Some(size_bytes) if size_bytes <= MAX_PUT_BYTES => self.put_whole(&put, size_bytes, body).await,
+            _ => self.put_parts(&put, body).await,
+        }
+    }
+
+    async fn compare(
+        &self,
+        key: &ObjectKey,
+        size_bytes: u64,
+        sha256: &Digest,
+    ) -> Result<Compared, BlobError> {
+        self.look(key, size_bytes, sha256).await
+    }
+
+    async fn probe(&self) -> Result<(), BlobError> {
+        let request = self.client.head_bucket().bucket(&self.options.bucket);
+        let answer = within(LOOK_TIMEOUT, request.send()).await?;
+        answer.map(drop).map_err(|e| classify(&e))
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, BlobError> {
+    tokio::time::timeout(limit, work)
+        .await
+        .map_err(|_| unavailable("timeout"))
+}
