@@ -3,7 +3,7 @@
 
 pub mod assemble; // the parts put together: Service
 #[cfg(feature = "dev")]
-pub mod dev; // everything on one machine
+mod dev; // everything on one machine
 mod keyfile; // callback keys under `data.dir`
 mod probe; // is the bucket there?
 
@@ -115,7 +115,15 @@ pub async fn open_store_beside(settings: &Settings) -> Result<Arc<dyn Store>, Ap
 pub async fn migrate(settings: &Settings) -> Result<Migrated, AppError> {
     let database = settings.database_path();
     let done = sqlite::migrate(&database).map_err(assemble::open_error)?;
-    Ok(Migrated { database, from: done.from, to: done.to, backup: done.backup })
+    Ok(match done {
+        Some(upgrade) => Migrated {
+            database,
+            from: (upgrade.from > 0).then_some(upgrade.from.unsigned_abs()),
+            to: upgrade.to.unsigned_abs(),
+            backup: upgrade.backup,
+        },
+        None => Migrated { database, from: Some(sqlite::SCHEMA), to: sqlite::SCHEMA, backup: None },
+    })
 }
 
 /// The host's time, for commands.

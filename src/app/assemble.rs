@@ -9,26 +9,27 @@ use crate::adapters::sqlite::{self, SqliteStore};
 use crate::adapters::system::{SystemClock, SystemRng};
 use crate::adapters::webhook::WebhookSink;
 use crate::config::{self, Purpose, Settings};
-use crate::domain::address::{AddressRule, HostPattern};
+use crate::domain::address::{AddressRule, GuardError, HostPattern, Purpose as AddressPurpose};
 use crate::domain::asset::KeyRule;
 use crate::domain::delivery::Schedule;
 use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
-use crate::http::{self, Api, ApiSettings, KeyLimits};
+use crate::http::server::{Listeners, ServerLimits, StartError};
+use crate::http::{self, Api, ApiSettings, EndpointCheck, KeyLimits, Ports};
 use crate::ports::blobs::Blobs;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
 use crate::ports::provider::Provider;
 use crate::ports::source::Sources;
-use crate::ports::store::{Accounts as _, Leases as _, Store};
+use crate::ports::store::{Accounts as _, Leases as _};
 use crate::ports::wake::Wakeups;
 use crate::telemetry::Metrics;
 use crate::worker::jobs::{Copies, Deliveries, Queries, Shared, Submissions};
 use crate::worker::park::Park;
 use crate::worker::supervisor::Workers;
 use crate::worker::{Loop, relay};
-use secrecy::ExposeSecret as _;
-use std::net::{SocketAddr, TcpListener};
+use async_trait::async_trait;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -40,8 +41,6 @@ pub struct Assembly {
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub s3_access: Access,
-    /// Bound already, where the address must be known before the settings are complete.
-    pub listener: Option<TcpListener>,
 }
 
 impl Assembly {
@@ -51,7 +50,6 @@ impl Assembly {
             clock: Arc::new(SystemClock::start()),
             rng: Arc::new(SystemRng),
             s3_access: Access::DefaultChain,
-            listener: None,
         }
     }
 }
@@ -64,15 +62,16 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     http: http::server::Running,
     workers: Workers,
-    sweeper: Workers,
 }
 
 /// A lease outlives a stall of a few seconds; a killed worker's work is taken up after it.
 const LEASE: Duration = Duration::from_secs(60);
-/// After a stop signal: how long requests, then work in hand, may go on. Together below 30 s.
-const HTTP_STOP: Duration = Duration::from_secs(8);
-const WORK_DRAIN: Duration = Duration::from_secs(15);
-const WORK_STOP: Duration = Duration::from_secs(20);
+/// After a stop signal, work in hand may go on so long, beside the HTTP server's own drain; then it is dropped and its
+/// leases are given back. The whole stop stays below 30 s.
+const WORK_DRAIN: Duration = Duration::from_secs(20);
+const WORK_STOP: Duration = Duration::from_secs(27);
+/// This service in the `source` of CloudEvents.
+const INSTANCE: &str = "default";
 /// Deliveries under way at once, over all endpoints.
 const DELIVERY_CONCURRENCY: u32 = 64;
 
@@ -82,10 +81,10 @@ impl Service {
     /// # Errors
     /// Settings, database, address or keys do not allow it. Nothing runs then.
     pub async fn start(assembly: Assembly) -> Result<Self, AppError> {
-        let Assembly { settings, clock, rng, s3_access, listener } = assembly;
+        let Assembly { settings, clock, rng, s3_access } = assembly;
         settings.check(Purpose::Serve)?;
-        let listener = listener.map_or_else(|| bind(settings.server.listen), Ok)?;
         let store = open_store(&settings, sqlite::Role::Serve, &*clock)?;
+        tell_opened(&store);
         let void = store.void_leases().await?;
         if void > 0 {
             info!(leases = void, "taking up the work of the process before");
@@ -101,15 +100,16 @@ impl Service {
             policy: Arc::new(policy(&settings)),
         };
         let guard = guarded_client(&settings)?;
-        let http = start_http(&settings, &shared, &keys, &guard, listener)?;
+        let http = start_http(&settings, &shared, &keys, &guard)?;
         let mut workers = Workers::new();
-        start_workers(&mut workers, &settings, &shared, keys, &guard, s3_access).await?;
+        let base = callback_base(&settings, &http);
+        start_workers(&mut workers, &settings, &shared, keys, base, &guard, s3_access).await?;
         let Shared { metrics, health, .. } = shared;
-        Ok(Self { store, metrics, health, clock, http, workers, sweeper: Workers::new() })
+        Ok(Self { store, metrics, health, clock, http, workers })
     }
 
     pub fn addr(&self) -> SocketAddr {
-        self.http.addr()
+        self.http.listen
     }
 
     /// Says where it listens, and how to make the first key when there is none.
@@ -126,15 +126,17 @@ impl Service {
 
     /// Resolves when the service must not go on: a failed fsync.
     pub async fn fatal(&self) -> String {
-        self.store.fatal().await
+        let mut fatal = self.store.fatal();
+        match fatal.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await, // the store was closed: an orderly stop is under way
+        }
     }
 
     /// Stops taking requests, then claiming work; lets both end within 30 s; gives leases back; closes the database.
     pub async fn stop(self) {
         self.health.set_not_ready(Some("draining"));
-        self.http.stop(HTTP_STOP).await;
-        self.workers.stop(WORK_STOP).await;
-        self.sweeper.stop(Duration::from_secs(1)).await;
+        tokio::join!(self.http.stop(), self.workers.stop(WORK_STOP));
         self.store.close().await;
         info!("stopped");
     }
@@ -150,14 +152,73 @@ pub(super) fn open_store(
 }
 
 pub(super) fn open_error(error: sqlite::OpenError) -> AppError {
-    match error.is_locked() {
-        true => AppError::Busy { what: error.to_string() },
-        false => AppError::failed(error.to_string(), error),
+    match error {
+        sqlite::OpenError::Locked { .. } => AppError::Busy { what: error.to_string() },
+        _ => AppError::failed(error.to_string(), error),
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).map_err(|e| AppError::Busy { what: format!("cannot listen on {address}: {e}") })
+fn tell_opened(store: &SqliteStore) {
+    let opened = store.opened();
+    if let Some(upgrade) = &opened.upgrade {
+        let backup = upgrade.backup.as_ref().map(|b| b.display().to_string());
+        info!(from = upgrade.from, to = upgrade.to, backup, "database schema brought up to date");
+    }
+    if opened.unclean_stop {
+        warn!(checked = opened.checked, "the process before did not stop in order; its work is taken up");
+    }
+}
+
+fn start_http(
+    settings: &Settings,
+    shared: &Shared,
+    keys: &CallbackKeys,
+    guard: &GuardedClient,
+) -> Result<http::server::Running, AppError> {
+    let ports = Ports {
+        store: shared.store.clone(),
+        clock: shared.clock.clone(),
+        rng: shared.rng.clone(),
+        wakeups: shared.wakeups.clone(),
+        health: shared.health.clone(),
+        keys: keys.clone(),
+        policy: Policy::clone(&shared.policy),
+        metrics: shared.metrics.clone(),
+        endpoint_check: Arc::new(GuardCheck(guard.clone())),
+    };
+    let api = Api::new(ports, api_settings(settings));
+    let server = &settings.server;
+    let listeners =
+        Listeners { listen: server.listen, callback: server.callback_listen, admin: server.admin_listen };
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let limits = ServerLimits { workers: cores, max_connections: settings.limits.max_connections as usize };
+    http::server::start(listeners, limits, api).map_err(|e| match e {
+        StartError::Bind { .. } => AppError::Busy { what: e.to_string() },
+        StartError::Thread(_) => AppError::failed(e.to_string(), e),
+    })
+}
+
+fn api_settings(settings: &Settings) -> ApiSettings {
+    ApiSettings {
+        max_body: usize::try_from(settings.server.max_body.0).unwrap_or(usize::MAX),
+        default_ttl: settings.runware.default_ttl,
+        min_ttl: settings.runware.min_ttl,
+        default_prompt: settings.runware.default_prompt.as_ref().map(|p| p.as_str().to_owned()),
+        key_limits: KeyLimits {
+            concurrent_requests: settings.limits.concurrent_requests,
+            event_streams: settings.limits.event_streams,
+        },
+    }
+}
+
+/// The same rule when an endpoint is created as when it is called.
+struct GuardCheck(GuardedClient);
+
+#[async_trait]
+impl EndpointCheck for GuardCheck {
+    async fn check(&self, url: &Url) -> Result<(), GuardError> {
+        self.0.check(url, AddressPurpose::Endpoint).await
+    }
 }
 
 fn policy(settings: &Settings) -> Policy {
@@ -190,6 +251,7 @@ async fn start_workers(
     settings: &Settings,
     shared: &Shared,
     keys: CallbackKeys,
+    callback_base: String,
     guard: &GuardedClient,
     s3_access: Access,
 ) -> Result<(), AppError> {
@@ -212,7 +274,7 @@ async fn start_workers(
         shared: shared.clone(),
         provider: provider.clone(),
         keys,
-        callback_base: callback_base(settings),
+        callback_base,
         park: Park::default(),
     };
     workers.start("dispatch", submissions, env(in_flight));
@@ -229,7 +291,7 @@ async fn start_workers(
         max_object_bytes: settings.archive.max_object_size.0,
     };
     workers.start("archive", copies, env(settings.archive.concurrency));
-    let sink = Arc::new(WebhookSink::new(guard.clone(), shared.clock.clone(), settings.events.timeout));
+    let sink = Arc::new(WebhookSink::new(guard.clone(), shared.clock.clone(), settings.events.timeout, INSTANCE));
     let deliveries = Deliveries { shared: shared.clone(), sink, schedule: schedule.clone() };
     workers.start("publish", deliveries, env(DELIVERY_CONCURRENCY));
     let (store, clock) = (shared.store.clone(), shared.clock.clone());
@@ -262,9 +324,13 @@ fn host_check(hosts: Vec<HostPattern>) -> Arc<dyn Fn(&str) -> bool + Send + Sync
     })
 }
 
-fn callback_base(settings: &Settings) -> String {
-    let base = settings.server.public_url.as_ref().map_or("", |u| u.as_str());
-    format!("{}/cb/v1/", base.trim_end_matches('/'))
+/// `server.public_url` with port 0 means: as bound (`dev`, tests).
+fn callback_base(settings: &Settings, http: &http::server::Running) -> String {
+    let base = settings.server.public_url.as_ref().map_or("", |u| u.as_str()).trim_end_matches('/');
+    match base.strip_suffix(":0") {
+        Some(host) => format!("{host}:{}/cb/v1/", http.callback.port()),
+        None => format!("{base}/cb/v1/"),
+    }
 }
 
 fn s3_options(settings: &Settings, credentials: Access) -> S3Options {

@@ -11,11 +11,11 @@ use crate::adapters::s3::Access;
 use crate::config::Settings;
 use crate::domain::ids::{Digest, Tenant, hex};
 use crate::http::sample_endpoint::SampleEndpoint;
-use crate::ports::clock::Rng as _;
+
 use crate::ports::store::{Accounts as _, NewApiKey, TaskStore as _};
 use crate::simulator::{Faults, Simulator};
 use futures_util::stream::{self, StreamExt as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::info;
@@ -145,20 +145,18 @@ impl World {
         let s3 = EmbeddedS3::start(&objects, S3_KEY, &secret).await.map_err(failed("the object store"))?;
         s3.create_bucket(BUCKET).map_err(failed("the bucket"))?;
         let secret_of_endpoint = sample::endpoint_secret();
-        let endpoint = SampleEndpoint::start(secret_of_endpoint.clone()).map_err(failed("the endpoint"))?;
-        let listener = TcpListener::bind(options.listen).map_err(failed("the address of the API"))?;
-        let address = listener.local_addr().map_err(failed("the address of the API"))?;
+        let endpoint = SampleEndpoint::start(secret_of_endpoint.clone(), super::clock());
+        let endpoint = endpoint.map_err(failed("the endpoint"))?;
         let assembly = Assembly {
             s3_access: Access::Static { access_key: S3_KEY.to_owned(), secret_key: secret.into() },
-            listener: Some(listener),
-            ..Assembly::of(settings(options, address, &simulator, &s3)?)
+            ..Assembly::of(settings(options, &simulator, &s3)?)
         };
         let service = Service::start(assembly).await?;
         let key = first_key(&service).await?;
         let client = reqwest::Client::builder().no_proxy().build();
         let client = client.map_err(|e| AppError::failed("the HTTP client cannot be set up", e))?;
         let world = Self { simulator, s3, objects, endpoint, service, key, client };
-        world.subscribe(&secret_of_endpoint).await?;
+        world.subscribe(&secret_of_endpoint.reveal()).await?;
         world.greet();
         Ok(world)
     }
@@ -204,14 +202,13 @@ fn simulator_options(options: &DevOptions) -> Result<crate::simulator::Options, 
 /// The settings of a service that only talks to this machine, and whose provider is quick.
 fn settings(
     options: &DevOptions,
-    address: SocketAddr,
     simulator: &Simulator,
     s3: &EmbeddedS3,
 ) -> Result<Settings, AppError> {
     let mut settings = Settings::default();
     let bad = |what: &str| AppError::Failed { what: format!("{what} is no URL"), source: None };
-    let local = format!("http://{address}");
-    settings.server.listen = address;
+    let local = format!("http://{}", options.listen); // port 0 stands for the port that was bound
+    settings.server.listen = options.listen;
     settings.server.public_url = Some(local.parse().map_err(|_| bad("the address of the API"))?);
     settings.data.dir = options.data_dir.clone();
     settings.runware.base_url = simulator.api_url().parse().map_err(|_| bad("the simulator"))?;

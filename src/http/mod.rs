@@ -16,6 +16,7 @@ mod openapi; // the document, generated from the handlers
 mod query; // query parameters, durations, long polls
 mod routes; // every route once
 pub mod server; // listeners, limits of connections, orderly stop
+pub mod sample_endpoint; // a consumer, for `dev` and the tests
 mod tasks; // submit, list, show
 #[cfg(test)]
 mod testing; // what the tests share

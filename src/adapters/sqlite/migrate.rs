@@ -14,6 +14,8 @@ mod embedded {
 
 /// The newest schema this program knows: the number of the last file under `migrations/sqlite`.
 pub(super) const LATEST: i32 = 1;
+/// The same, for those who show it.
+pub const SCHEMA: u32 = LATEST.unsigned_abs();
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {

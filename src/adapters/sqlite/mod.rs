@@ -21,7 +21,7 @@ mod tasks; // submissions and the commit of every decision
 mod tests;
 mod writer; // the one writer
 
-pub use migrate::Upgrade;
+pub use migrate::{SCHEMA, Upgrade};
 pub use open::{OpenError, OpenOptions, Opened, Role, migrate};
 
 use crate::domain::delivery::{Delivery, Endpoint};

@@ -2,7 +2,6 @@
 
 use crate::domain::delivery::Secret;
 use crate::domain::event::EventKind;
-use crate::ports::clock::Rng as _;
 use serde_json::{Value, json};
 
 pub fn task(n: u32) -> Value {
@@ -19,12 +18,12 @@ pub fn task(n: u32) -> Value {
     })
 }
 
-/// `whsec_…`, new for each run.
-pub fn endpoint_secret() -> String {
+/// New for each run.
+pub fn endpoint_secret() -> Secret {
     let rng = crate::app::rng();
     let mut bytes = [0; 32];
     rng.fill(&mut bytes);
-    Secret(bytes.to_vec()).reveal()
+    Secret(bytes.to_vec())
 }
 
 /// Everything about tasks and assets.
