@@ -191,6 +191,8 @@ fn simulator_options(options: &DevOptions) -> Result<crate::simulator::Options, 
     })?;
     // A stalled download costs `read_timeout`; a shorter one shows the same.
     faults.stall_for = faults.stall_for.min(Duration::from_secs(40));
+    // A link that is dead for good is waited for an hour past its life before it is given up: not in a demonstration.
+    faults.fresh_link = 1.0;
     Ok(crate::simulator::Options {
         seed: options.seed,
         render_ms: 300..=2_000,

@@ -1,9 +1,10 @@
 //! `catchment dev`
 
 use super::exit::{CliError, Exit};
-use super::host::Host;
+use super::host::{Host, start_log};
 use super::output::{document, note, print};
 use super::runtime;
+use crate::config::Log;
 use crate::app::{self, DevOptions, DevSummary, FaultLevel};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::fs::DirBuilder;
@@ -56,6 +57,7 @@ fn fault_level() -> impl TypedValueParser<Value = FaultLevel> {
 }
 
 pub fn run(args: Args, host: &Host) -> Result<Exit, CliError> {
+    start_log(&log(&args))?;
     let fresh = (args.exit && args.data_dir.is_none())
         .then(|| fresh_dir(&std::env::temp_dir(), host))
         .transpose()?;
@@ -71,6 +73,13 @@ pub fn run(args: Args, host: &Host) -> Result<Exit, CliError> {
         _ => note(&format!("data is kept in {}", dir.display())),
     }
     outcome
+}
+
+/// Told on the way: everything while somebody watches, trouble only before a summary. `RUST_LOG` says otherwise.
+fn log(args: &Args) -> Log {
+    let usual = if args.exit { "error" } else { "info" };
+    let level = std::env::var("RUST_LOG").unwrap_or_else(|_| usual.to_owned());
+    Log { level, ..Log::default() }
 }
 
 fn options(args: &Args, fresh: Option<&Path>) -> DevOptions {

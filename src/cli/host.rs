@@ -2,9 +2,10 @@
 
 use super::exit::{CliError, Exit};
 use crate::app;
-use crate::config::{ConfigFlags, Purpose, Settings, Sources};
+use crate::config::{ConfigFlags, Log, Purpose, Settings, Sources};
 use crate::domain::ids::hex;
 use crate::ports::clock::{Clock, Rng};
+use crate::telemetry::{Terminal, init_logs};
 use std::sync::Arc;
 
 pub struct Host {
@@ -24,6 +25,15 @@ impl Host {
     pub fn random_name(&self) -> String {
         hex(&self.rng.bytes16())
     }
+}
+
+/// The log of a process that serves, on stderr.
+///
+/// # Errors
+/// `Failure`: the level cannot be read.
+pub fn start_log(log: &Log) -> Result<(), CliError> {
+    let terminal = Terminal::of_stderr(std::env::var("NO_COLOR").ok().as_deref());
+    init_logs(log, terminal).map_err(|fault| CliError::new(Exit::Failure, fault.to_string()))
 }
 
 /// Flags, then environment, then file, then defaults.

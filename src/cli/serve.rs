@@ -20,6 +20,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Exit, CliError> {
     let settings = host::settings(&args.settings, Purpose::Serve)?;
+    host::start_log(&settings.log)?;
     runtime::to_its_end(async { Ok(app::serve(settings).await?) })?;
     Ok(Exit::Ok)
 }
