@@ -19,6 +19,7 @@ pub mod server; // listeners, limits of connections, orderly stop
 mod tasks; // submit, list, show
 #[cfg(test)]
 mod testing; // what the tests share
+mod unread; // bodies that nobody reads
 
 pub use endpoints::EndpointCheck;
 pub use limits::KeyLimits;
