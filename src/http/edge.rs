@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::error::ApiError;
+use super::unread::Kept;
 use crate::domain::ids::hex;
 use crate::domain::time::Timestamp;
 use actix_web::body::{BoxBody, MessageBody};
@@ -22,18 +23,19 @@ const MAX_REQUEST_ID: usize = 128;
 pub const CALLBACK_PREFIX: &str = "/cb";
 
 pub async fn around(
-    req: ServiceRequest,
+    mut req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let api = req.app_data::<web::Data<Api>>().expect("set by `routes`").clone();
     let (id, began) = (request_id(&req, &api), api.clock.now());
     let method = req.method().clone();
     let is_callback = is_callback(req.path());
+    let kept = Kept::of(&mut req);
 
     match AssertUnwindSafe(next.call(req)).catch_unwind().await {
         Ok(Ok(response)) => {
             let route = response.request().match_pattern();
-            let response = told_with_id(response, &id);
+            let response = told_with_id(response, &id).map_body(|_, body| kept.until_sent(body));
             log(
                 &api,
                 began,
@@ -49,12 +51,12 @@ pub async fn around(
         }
         Ok(Err(e)) => {
             tracing::error!(request.id = %id, "a request failed outside its handler");
-            Err(answer_instead(e, &id))
+            Err(answer_instead(e, &id, kept))
         }
         // F27: the panic's own text is in the log by the panic hook.
         Err(_panic) => {
             tracing::error!(request.id = %id, http.method = %method, "a handler panicked");
-            Err(answer_instead("panic", &id))
+            Err(answer_instead("panic", &id, kept))
         }
     }
 }
@@ -91,8 +93,9 @@ fn told_with_id(response: ServiceResponse<impl MessageBody + 'static>, id: &str)
     }
 }
 
-fn answer_instead(cause: impl std::fmt::Debug + std::fmt::Display + 'static, id: &str) -> Error {
-    let mut response = ApiError::Internal.respond(Some(id));
+fn answer_instead(cause: impl std::fmt::Debug + std::fmt::Display + 'static, id: &str, kept: Kept) -> Error {
+    let response = ApiError::Internal.respond(Some(id));
+    let mut response = response.map_body(|_, body| kept.until_sent(body));
     dress(&mut response, id);
     InternalError::from_response(cause, response).into()
 }

@@ -20,6 +20,7 @@ pub mod sample_endpoint; // a consumer, for `dev` and the tests
 mod tasks; // submit, list, show
 #[cfg(test)]
 mod testing; // what the tests share
+mod unread; // bodies that nobody reads
 
 pub use endpoints::EndpointCheck;
 pub use limits::KeyLimits;
