@@ -10,6 +10,8 @@ mod kit;
 mod leases;
 #[path = "store_conformance/lists.rs"]
 mod lists;
+#[path = "store_conformance/model.rs"]
+mod model;
 #[path = "store_conformance/outbox.rs"]
 mod outbox;
 #[path = "store_conformance/submissions.rs"]
@@ -113,6 +115,21 @@ macro_rules! every_story {
 }
 
 every_story!(on_sqlite, crate::fresh_sqlite);
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config {
+        cases: 96, // each on a database of its own
+        failure_persistence: None,
+        ..Default::default()
+    })]
+
+    #[test]
+    fn i10_i11_f22_every_history_follows_the_model_on_sqlite(history in model::history()) {
+        let (_guard, store) = fresh_sqlite();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(model::follows_the_model(&*store, history));
+    }
+}
 
 fn fresh_sqlite() -> (
     tempfile::TempDir,

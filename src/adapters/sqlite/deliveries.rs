@@ -55,12 +55,12 @@ fn in_flight(conn: &Connection, c: &Claim) -> Result<HashMap<i64, u32>, Fault> {
     Ok(counts)
 }
 
+pub(super) const DUE: &str = "SELECT send_at, id FROM deliveries WHERE endpoint_id = ?1 AND send_at <= ?2 \
+     ORDER BY send_at, id LIMIT ?3";
+
 fn due_of(conn: &Connection, endpoint: i64, c: &Claim, room: u32) -> Result<Vec<Due>, Fault> {
     let due = conn
-        .prepare_cached(
-            "SELECT send_at, id FROM deliveries WHERE endpoint_id = ?1 AND send_at <= ?2 \
-             ORDER BY send_at, id LIMIT ?3",
-        )?
+        .prepare_cached(DUE)?
         .query_map(params![endpoint, ms(c.now), room], |row| {
             Ok(Due {
                 at: row.get(0)?,

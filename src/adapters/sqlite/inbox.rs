@@ -66,12 +66,13 @@ fn full(conn: &Connection, task: i64, completed: bool, receipt: &NewReceipt) -> 
     Ok(Recorded::Full)
 }
 
+pub(super) const OPEN: &str =
+    "SELECT id, body, at FROM receipts WHERE task_id = ?1 AND body IS NOT NULL ORDER BY id LIMIT ?2";
+
 /// The receipts of a task that still want a look, oldest first.
 pub(super) fn open_receipts(conn: &Connection, task: i64) -> Result<Vec<Receipt>, Fault> {
     let receipts = conn
-        .prepare_cached(
-            "SELECT id, body, at FROM receipts WHERE task_id = ?1 AND body IS NOT NULL ORDER BY id LIMIT ?2",
-        )?
+        .prepare_cached(OPEN)?
         .query_map(params![task, MAX_RECEIPTS], |row| {
             Ok(Receipt {
                 id: row.get(0)?,

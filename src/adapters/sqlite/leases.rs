@@ -12,12 +12,18 @@ use crate::domain::time::Timestamp;
 use crate::ports::store::{Claim, CopyJob, Held, Inquiry, Queue, StoreError};
 use rusqlite::{Connection, Params, params};
 
+/// Oldest first: rows that are not ready (held, or waiting to be tried again) are passed over within the index.
+pub(super) const SUBMISSIONS: &str = "SELECT id FROM tasks INDEXED BY tasks_to_submit WHERE submit_at <= ?1 \
+     ORDER BY created_at, submit_at, id LIMIT ?2";
+pub(super) const WOKEN: &str = "SELECT id FROM tasks WHERE wake_at IS NOT NULL \
+     AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY wake_at, id LIMIT ?2";
+pub(super) const QUERIES: &str =
+    "SELECT id FROM tasks WHERE query_at <= ?1 AND wake_at IS NULL ORDER BY query_at, id LIMIT ?2";
+pub(super) const COPIES: &str = "SELECT id FROM assets INDEXED BY assets_to_copy WHERE copy_at <= ?1 \
+     ORDER BY archive_by, copy_at, id LIMIT ?2";
+
 pub(super) fn claim_submissions(conn: &Connection, c: &Claim) -> Result<Vec<Lease<TaskFile>>, Fault> {
-    let keys = keys(
-        conn,
-        "SELECT id FROM tasks INDEXED BY tasks_to_submit WHERE submit_at <= ?1 ORDER BY created_at, submit_at, id LIMIT ?2",
-        params![ms(c.now), c.limit],
-    )?;
+    let keys = keys(conn, SUBMISSIONS, params![ms(c.now), c.limit])?;
     keys.into_iter()
         .map(|key| {
             // A callback that came before the submission was acknowledged stays for the query to come.
@@ -28,18 +34,9 @@ pub(super) fn claim_submissions(conn: &Connection, c: &Claim) -> Result<Vec<Leas
 }
 
 pub(super) fn claim_queries(conn: &Connection, c: &Claim) -> Result<Vec<Lease<Inquiry>>, Fault> {
-    let mut chosen = keys(
-        conn,
-        "SELECT id FROM tasks WHERE wake_at IS NOT NULL AND (lease_until IS NULL OR lease_until <= ?1) \
-         ORDER BY wake_at, id LIMIT ?2",
-        params![ms(c.now), c.limit],
-    )?;
+    let mut chosen = keys(conn, WOKEN, params![ms(c.now), c.limit])?;
     let room = c.limit.saturating_sub(chosen.len() as u32);
-    chosen.extend(keys(
-        conn,
-        "SELECT id FROM tasks WHERE query_at <= ?1 AND wake_at IS NULL ORDER BY query_at, id LIMIT ?2",
-        params![ms(c.now), room],
-    )?);
+    chosen.extend(keys(conn, QUERIES, params![ms(c.now), room])?);
     chosen
         .into_iter()
         .map(|key| {
@@ -54,11 +51,7 @@ pub(super) fn claim_queries(conn: &Connection, c: &Claim) -> Result<Vec<Lease<In
 }
 
 pub(super) fn claim_copies(conn: &Connection, c: &Claim) -> Result<Vec<Lease<CopyJob>>, Fault> {
-    let chosen = keys(
-        conn,
-        "SELECT id FROM assets INDEXED BY assets_to_copy WHERE copy_at <= ?1 ORDER BY archive_by, copy_at, id LIMIT ?2",
-        params![ms(c.now), c.limit],
-    )?;
+    let chosen = keys(conn, COPIES, params![ms(c.now), c.limit])?;
     let claimed = chosen
         .into_iter()
         .map(|key| lease_asset(conn, key, c))
@@ -203,7 +196,14 @@ fn still_held(changed: usize) -> Result<(), Fault> {
 }
 
 pub(super) fn next_due(conn: &Connection, queue: Queue) -> Result<Option<Timestamp>, Fault> {
-    let sql = match queue {
+    let at: Option<i64> = conn
+        .prepare_cached(next_due_sql(queue))?
+        .query_row([], |row| row.get(0))?;
+    Ok(at.map(Timestamp::from_millis))
+}
+
+pub(super) fn next_due_sql(queue: Queue) -> &'static str {
+    match queue {
         Queue::Submissions => "SELECT min(submit_at) FROM tasks WHERE submit_at IS NOT NULL",
         Queue::Queries => {
             // A woken task that somebody holds comes up again when that lease lapses, not before.
@@ -218,9 +218,7 @@ pub(super) fn next_due(conn: &Connection, queue: Queue) -> Result<Option<Timesta
                WHERE d.endpoint_id = e.id AND d.send_at IS NOT NULL)) \
              FROM endpoints e WHERE e.disabled_at IS NULL AND e.deleted = 0"
         }
-    };
-    let at: Option<i64> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    Ok(at.map(Timestamp::from_millis))
+    }
 }
 
 /// The old holders' writes find no lease any more; what they held is due at once.
