@@ -32,6 +32,11 @@ const POINTS: &[&str] = &[
     "publish.after_commit",
     "sqlite.before_commit",
     "sqlite.after_commit",
+    // The same two, some commits into the run.
+    "sqlite.before_commit=7*off->return",
+    "sqlite.after_commit=7*off->return",
+    "sqlite.before_commit=15*off->return",
+    "sqlite.after_commit=15*off->return",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

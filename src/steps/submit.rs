@@ -67,6 +67,7 @@ pub async fn submit(
         .into_iter()
         .map(|draft| new_task(draft, &tenant, now))
         .collect();
+    crash_point!("submit.before_store");
     let accepted = store
         .accept(NewSubmission {
             tenant,

@@ -133,12 +133,14 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Starts it and waits until it is ready. `armed`: the crash point to die at, at its first passing.
+    /// Starts it and waits until it is ready. `armed`: the crash point to die at, at its first passing unless it says
+    /// otherwise.
     pub async fn start(outside: &Outside, armed: Option<&str>) -> Self {
         let key = api_key(outside);
         let mut command = outside.command();
         if let Some(point) = armed {
-            command.env("FAILPOINTS", format!("{point}=return"));
+            let action = if point.contains('=') { "" } else { "=return" };
+            command.env("FAILPOINTS", format!("{point}{action}"));
         }
         let log = std::fs::File::options()
             .create(true)
@@ -191,11 +193,6 @@ impl Serve {
             }
             assert_eq!(status.and_then(|s| s.code()), Some(0), "F25: a stop signal ends it in order within 30 s");
         }
-    }
-
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 
     pub async fn subscribe(&self, endpoint: &SampleEndpoint) {
