@@ -146,7 +146,7 @@ fn transport_code(error: &ConnectorError) -> &'static str {
         Some(ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof) => "reset",
         Some(TimedOut) => "timeout",
         _ if mentions(error, "dns error") => "dns",
-        _ if mentions(error, "certificate") => "tls",
+        _ if chain(error).any(|e| e.is::<rustls::Error>()) => "tls",
         _ if mentions(error, "connect") => "connect",
         // Closed before the answer was complete.
         _ => "reset",
@@ -157,8 +157,12 @@ fn mentions(error: &(dyn Error + 'static), word: &str) -> bool {
     chain(error).any(|e| e.to_string().contains(word))
 }
 
+/// An `io::Error` names as its source the source of what it wraps, not what it wraps.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |e| (*e).source())
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+        None => error.source(),
+    })
 }
 
 /// The messages alone: the errors themselves also keep whole requests and answers for their debug form.

@@ -73,7 +73,8 @@ async fn canned(answer: impl Into<String>) -> (Url, JoinHandle<()>) {
 
 async fn read_head(stream: &mut TcpStream) {
     let mut seen = Vec::new();
-    while !seen.windows(4).any(|w| w == b"\r\n\r\n") {
+    let is_tls = |seen: &[u8]| seen.first() == Some(&0x16); // a greeting, which no blank line ends
+    while !is_tls(&seen) && !seen.windows(4).any(|w| w == b"\r\n\r\n") {
         let mut buffer = [0; 4096];
         match stream.read(&mut buffer).await.unwrap() {
             0 => return,
@@ -174,4 +175,12 @@ async fn an_answer_that_breaks_off_is_unavailable() {
         .await
         .unwrap_err();
     assert!(matches!(error, BlobError::Unavailable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_speaks_no_tls_is_named_so() {
+    let (url, _server) = canned("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let https = url.as_str().replace("http://", "https://").parse().unwrap();
+    let error = S3Blobs::connect(options(https)).await.probe().await.unwrap_err();
+    assert_eq!(code(&error), "tls", "{error:?}");
 }
