@@ -23,13 +23,16 @@ impl Part {
     pub const ALL: [Self; 3] = [Self::Api, Self::Callback, Self::Admin];
 }
 
+/// A method and what answers it.
+type Answered = (&'static str, fn() -> Route);
+
 pub struct Entry {
     pub part: Part,
     pub path: &'static str,
-    pub methods: &'static [(&'static str, fn() -> Route)],
+    pub methods: &'static [Answered],
 }
 
-const fn entry(part: Part, path: &'static str, methods: &'static [(&'static str, fn() -> Route)]) -> Entry {
+const fn entry(part: Part, path: &'static str, methods: &'static [Answered]) -> Entry {
     Entry { part, path, methods }
 }
 
@@ -127,7 +130,7 @@ fn resource(entry: &Entry) -> actix_web::Resource {
         .default_service(web::to(refuse))
 }
 
-fn allow(methods: &[(&str, fn() -> Route)]) -> String {
+fn allow(methods: &[Answered]) -> String {
     let names = methods.iter().flat_map(|(name, _)| match *name {
         "GET" => vec!["GET", "HEAD"],
         other => vec![other],

@@ -1,29 +1,10 @@
-//! What the tests of this module share: time that stands still, and bytes that count.
+//! What the tests of this module share: one instant, and bytes that count.
 
 use crate::domain::time::Timestamp;
-use crate::ports::clock::{Clock, Rng};
-use async_trait::async_trait;
+use crate::ports::clock::Rng;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_767_323_045_678);
-
-pub struct StoppedClock;
-
-#[async_trait]
-impl Clock for StoppedClock {
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-
-    fn wall(&self) -> Timestamp {
-        NOW
-    }
-
-    async fn sleep(&self, _: Duration) {
-        std::future::pending().await
-    }
-}
 
 /// 1, 2, 3 …: each call's bytes differ from the last one's.
 #[derive(Default)]

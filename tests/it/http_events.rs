@@ -2,9 +2,12 @@
 
 use crate::harness::{Service, Setup, answer, avatar, avatar_with};
 use catchment::http::KeyLimits;
-use catchment::ports::store::Outbox as _;
+use catchment::domain::lease::{Fence, Lease};
+use catchment::domain::time::Timestamp;
+use catchment::ports::store::{Claim, Leases as _, Outbox as _, TaskStore as _};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[actix_web::test]
 async fn the_log_is_read_by_cursor() {
@@ -83,6 +86,28 @@ async fn a_long_poll_answers_when_there_is_news() {
     let later = service.submit(&task);
     let (news, id) = tokio::join!(waiting, later);
     assert_eq!(news.body["data"][0]["data"]["taskUUID"], id);
+}
+
+#[actix_web::test]
+async fn a_long_poll_answers_when_the_task_ends() {
+    let service = Service::start().await;
+    let id = service.submit(&avatar()).await;
+    let path = format!("/v1/tasks/{id}?wait=60s");
+    let refuse = async {
+        let claim = Claim {
+            now: Timestamp::from_millis(i64::MAX / 2),
+            lease: Duration::from_secs(60),
+            limit: 1,
+        };
+        let Lease { item, epoch, .. } = service.store.claim_submissions(claim).await.unwrap().remove(0);
+        let id = item.task.id;
+        let refused = item.refused("invalidModel", "no such model", false, Timestamp::from_millis(0));
+        service.store.commit(refused, Fence::Task { id, epoch }).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(service.get(&path), refuse);
+    assert_eq!((&ended.body["status"], &ended.body["providerCode"]), (&json!("rejected"), &json!("invalidModel")));
+    assert_eq!(ended.body["failures"], json!([{"code": "invalidModel", "message": "no such model"}]));
+    assert_eq!(service.get(&path).await.body["status"], "rejected", "a wait for what has ended is none");
 }
 
 #[actix_web::test]
