@@ -45,7 +45,10 @@ pub enum AppError {
 
 impl AppError {
     fn failed(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::Failed { what: what.into(), source: Some(source.into()) }
+        Self::Failed {
+            what: what.into(),
+            source: Some(source.into()),
+        }
     }
 }
 
@@ -88,7 +91,10 @@ pub(crate) struct StopSignal {
 impl StopSignal {
     pub(crate) fn listen() -> Result<Self, AppError> {
         let on = |kind| signal(kind).map_err(|e| AppError::failed("signals cannot be listened for", e));
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+        })
     }
 
     pub(crate) async fn received(&mut self) -> &'static str {
@@ -122,7 +128,12 @@ pub async fn migrate(settings: &Settings) -> Result<Migrated, AppError> {
             to: upgrade.to.unsigned_abs(),
             backup: upgrade.backup,
         },
-        None => Migrated { database, from: Some(sqlite::SCHEMA), to: sqlite::SCHEMA, backup: None },
+        None => Migrated {
+            database,
+            from: Some(sqlite::SCHEMA),
+            to: sqlite::SCHEMA,
+            backup: None,
+        },
     })
 }
 

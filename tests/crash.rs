@@ -63,7 +63,11 @@ async fn run_until_killed(outside: &Outside, point: &str) -> BTreeMap<String, Va
     let mut seen = BTreeMap::new();
     for _ in 0..600 {
         if let Ok(events) = serve.try_events().await {
-            seen.extend(events.into_iter().map(|e| (e["id"].as_str().unwrap().to_owned(), e)));
+            seen.extend(
+                events
+                    .into_iter()
+                    .map(|e| (e["id"].as_str().unwrap().to_owned(), e)),
+            );
         }
         if serve.has_died() {
             // A client whose answer was lost asks again; only then is there a task for certain.
@@ -88,10 +92,20 @@ async fn check(outside: &Outside, serve: &Serve, seen: &BTreeMap<String, Value>,
     let events = serve.try_events().await.unwrap();
     let ids: BTreeSet<&str> = events.iter().map(|e| e["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), events.len(), "{point}: one id, one event");
-    let numbers: Vec<u64> = events.iter().map(|e| e["taskSequence"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>(), "{point}: I9");
+    let numbers: Vec<u64> = events
+        .iter()
+        .map(|e| e["taskSequence"].as_u64().unwrap())
+        .collect();
+    assert_eq!(
+        numbers,
+        (1..=events.len() as u64).collect::<Vec<_>>(),
+        "{point}: I9"
+    );
     for (id, event) in seen {
-        assert!(events.contains(event), "{point}: {id} was told and is not in the log as it was: {event:#}");
+        assert!(
+            events.contains(event),
+            "{point}: {id} was told and is not in the log as it was: {event:#}"
+        );
     }
     outside.wait_for_deliveries(&events, point).await;
 }

@@ -4,7 +4,7 @@ use super::{AppError, keyfile, probe};
 use crate::adapters::guard::{GuardSettings, GuardedClient};
 use crate::adapters::runware::{RunwareClient, RunwareOptions};
 use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Blobs, S3Options};
-use crate::adapters::sources::HttpSources;
+use crate::adapters::sources::{HttpSources, Patience, SourceOptions};
 use crate::adapters::sqlite::{self, SqliteStore};
 use crate::adapters::system::{SystemClock, SystemRng};
 use crate::adapters::webhook::WebhookSink;
@@ -70,6 +70,8 @@ const LEASE: Duration = Duration::from_secs(60);
 /// leases are given back. The whole stop stays below 30 s.
 const WORK_DRAIN: Duration = Duration::from_secs(20);
 const WORK_STOP: Duration = Duration::from_secs(27);
+const USER_AGENT: &str = concat!("catchment/", env!("CARGO_PKG_VERSION"));
+const NO_CLIENT: &str = "the HTTP client cannot be set up (are CA certificates installed?)";
 /// This service in the `source` of CloudEvents.
 const INSTANCE: &str = "default";
 /// Deliveries under way at once, over all endpoints.
@@ -81,7 +83,12 @@ impl Service {
     /// # Errors
     /// Settings, database, address or keys do not allow it. Nothing runs then.
     pub async fn start(assembly: Assembly) -> Result<Self, AppError> {
-        let Assembly { settings, clock, rng, s3_access } = assembly;
+        let Assembly {
+            settings,
+            clock,
+            rng,
+            s3_access,
+        } = assembly;
         settings.check(Purpose::Serve)?;
         let store = open_store(&settings, sqlite::Role::Serve, &*clock)?;
         tell_opened(&store);
@@ -105,7 +112,14 @@ impl Service {
         let base = callback_base(&settings, &http);
         start_workers(&mut workers, &settings, &shared, keys, base, &guard, s3_access).await?;
         let Shared { metrics, health, .. } = shared;
-        Ok(Self { store, metrics, health, clock, http, workers })
+        Ok(Self {
+            store,
+            metrics,
+            health,
+            clock,
+            http,
+            workers,
+        })
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -147,13 +161,19 @@ pub(super) fn open_store(
     role: sqlite::Role,
     clock: &dyn Clock,
 ) -> Result<Arc<SqliteStore>, AppError> {
-    let options = sqlite::OpenOptions { path: settings.database_path(), now: clock.now(), role };
+    let options = sqlite::OpenOptions {
+        path: settings.database_path(),
+        now: clock.now(),
+        role,
+    };
     SqliteStore::open(options).map_err(open_error)
 }
 
 pub(super) fn open_error(error: sqlite::OpenError) -> AppError {
     match error {
-        sqlite::OpenError::Locked { .. } => AppError::Busy { what: error.to_string() },
+        sqlite::OpenError::Locked { .. } => AppError::Busy {
+            what: error.to_string(),
+        },
         _ => AppError::failed(error.to_string(), error),
     }
 }
@@ -162,10 +182,18 @@ fn tell_opened(store: &SqliteStore) {
     let opened = store.opened();
     if let Some(upgrade) = &opened.upgrade {
         let backup = upgrade.backup.as_ref().map(|b| b.display().to_string());
-        info!(from = upgrade.from, to = upgrade.to, backup, "database schema brought up to date");
+        info!(
+            from = upgrade.from,
+            to = upgrade.to,
+            backup,
+            "database schema brought up to date"
+        );
     }
     if opened.unclean_stop {
-        warn!(checked = opened.checked, "the process before did not stop in order; its work is taken up");
+        warn!(
+            checked = opened.checked,
+            "the process before did not stop in order; its work is taken up"
+        );
     }
 }
 
@@ -188,10 +216,16 @@ fn start_http(
     };
     let api = Api::new(ports, api_settings(settings));
     let server = &settings.server;
-    let listeners =
-        Listeners { listen: server.listen, callback: server.callback_listen, admin: server.admin_listen };
+    let listeners = Listeners {
+        listen: server.listen,
+        callback: server.callback_listen,
+        admin: server.admin_listen,
+    };
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let limits = ServerLimits { workers: cores, max_connections: settings.limits.max_connections as usize };
+    let limits = ServerLimits {
+        workers: cores,
+        max_connections: settings.limits.max_connections as usize,
+    };
     http::server::start(listeners, limits, api).map_err(|e| match e {
         StartError::Bind { .. } => AppError::Busy { what: e.to_string() },
         StartError::Thread(_) => AppError::failed(e.to_string(), e),
@@ -203,7 +237,11 @@ fn api_settings(settings: &Settings) -> ApiSettings {
         max_body: usize::try_from(settings.server.max_body.0).unwrap_or(usize::MAX),
         default_ttl: settings.runware.default_ttl,
         min_ttl: settings.runware.min_ttl,
-        default_prompt: settings.runware.default_prompt.as_ref().map(|p| p.as_str().to_owned()),
+        default_prompt: settings
+            .runware
+            .default_prompt
+            .as_ref()
+            .map(|p| p.as_str().to_owned()),
         key_limits: KeyLimits {
             concurrent_requests: settings.limits.concurrent_requests,
             event_streams: settings.limits.event_streams,
@@ -238,12 +276,11 @@ fn policy(settings: &Settings) -> Policy {
 fn guarded_client(settings: &Settings) -> Result<GuardedClient, AppError> {
     let rule = AddressRule::new(settings.net.allow_private.clone());
     let guard = GuardSettings {
-        user_agent: concat!("catchment/", env!("CARGO_PKG_VERSION")).to_owned(),
+        user_agent: USER_AGENT.to_owned(),
         connect_timeout: Duration::from_secs(10),
         read_timeout: Duration::from_secs(30),
     };
-    GuardedClient::new(rule, &guard)
-        .map_err(|e| AppError::failed("the HTTP client cannot be set up (are CA certificates installed?)", e))
+    GuardedClient::new(rule, &guard).map_err(|e| AppError::failed(NO_CLIENT, e))
 }
 
 async fn start_workers(
@@ -278,11 +315,15 @@ async fn start_workers(
         park: Park::default(),
     };
     workers.start("dispatch", submissions, env(in_flight));
-    let queries = Queries { shared: shared.clone(), provider, host_allowed: host_check(hosts.clone()) };
+    let queries = Queries {
+        shared: shared.clone(),
+        provider,
+        host_allowed: host_check(hosts.clone()),
+    };
     workers.start("poll", queries, env(in_flight));
     let copies = Copies {
         shared: shared.clone(),
-        sources: sources(guard, hosts),
+        sources: sources(settings)?,
         blobs: blobs.clone(),
         keys: KeyRule {
             template: settings.archive.key_template.as_str().to_owned(),
@@ -291,13 +332,34 @@ async fn start_workers(
         max_object_bytes: settings.archive.max_object_size.0,
     };
     workers.start("archive", copies, env(settings.archive.concurrency));
-    let sink = Arc::new(WebhookSink::new(guard.clone(), shared.clock.clone(), settings.events.timeout, INSTANCE));
-    let deliveries = Deliveries { shared: shared.clone(), sink, schedule: schedule.clone() };
+    let sink = Arc::new(WebhookSink::new(
+        guard.clone(),
+        shared.clock.clone(),
+        settings.events.timeout,
+        INSTANCE,
+    ));
+    let deliveries = Deliveries {
+        shared: shared.clone(),
+        sink,
+        schedule: schedule.clone(),
+    };
     workers.start("publish", deliveries, env(DELIVERY_CONCURRENCY));
     let (store, clock) = (shared.store.clone(), shared.clock.clone());
-    workers.spawn("relay", relay::run(store, clock.clone(), shared.wakeups.clone(), schedule, stop.clone()));
+    workers.spawn(
+        "relay",
+        relay::run(
+            store,
+            clock.clone(),
+            shared.wakeups.clone(),
+            schedule,
+            stop.clone(),
+        ),
+    );
     let again = settings.retry.max_interval;
-    workers.spawn("probe", probe::run(blobs, shared.health.clone(), clock, again, stop));
+    workers.spawn(
+        "probe",
+        probe::run(blobs, shared.health.clone(), clock, again, stop),
+    );
     Ok(())
 }
 
@@ -312,21 +374,34 @@ fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<dyn Provider>, A
     Ok(Arc::new(client.map_err(|e| AppError::failed(e.to_string(), e))?))
 }
 
-fn sources(guard: &GuardedClient, hosts: Vec<HostPattern>) -> Arc<dyn Sources> {
-    Arc::new(HttpSources::new(guard.clone(), hosts))
+fn sources(settings: &Settings) -> Result<Arc<dyn Sources>, AppError> {
+    let options = SourceOptions {
+        user_agent: USER_AGENT.to_owned(),
+        allowed_hosts: settings.archive.allowed_hosts.clone(),
+        patience: Patience::default(),
+    };
+    let sources = HttpSources::new(AddressRule::new(settings.net.allow_private.clone()), options);
+    Ok(Arc::new(sources.map_err(|e| AppError::failed(NO_CLIENT, e))?))
 }
 
 /// Whether a link's host is one that results may come from; the guard checks it again when it is opened.
 fn host_check(hosts: Vec<HostPattern>) -> Arc<dyn Fn(&str) -> bool + Send + Sync> {
     Arc::new(move |link| {
-        let host = Url::parse(link).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let host = Url::parse(link)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned));
         host.is_some_and(|host| hosts.iter().any(|pattern| pattern.matches(&host)))
     })
 }
 
 /// `server.public_url` with port 0 means: as bound (`dev`, tests).
 fn callback_base(settings: &Settings, http: &http::server::Running) -> String {
-    let base = settings.server.public_url.as_ref().map_or("", |u| u.as_str()).trim_end_matches('/');
+    let base = settings
+        .server
+        .public_url
+        .as_ref()
+        .map_or("", |u| u.as_str())
+        .trim_end_matches('/');
     match base.strip_suffix(":0") {
         Some(host) => format!("{host}:{}/cb/v1/", http.callback.port()),
         None => format!("{base}/cb/v1/"),

@@ -113,7 +113,11 @@ pub async fn dev(options: DevOptions) -> Result<DevSummary, AppError> {
     let world = World::start(&options).await?;
     let run = async {
         world.submit_samples(options.tasks).await?;
-        if options.exit { world.settled().await } else { world.watch().await }
+        if options.exit {
+            world.settled().await
+        } else {
+            world.watch().await
+        }
     };
     let outcome = tokio::select! {
         done = run => done,
@@ -142,20 +146,33 @@ impl World {
         let simulator = Simulator::start(simulator_options(options)?).map_err(failed("the simulator"))?;
         let objects = options.data_dir.join("s3");
         let secret = hex(&super::rng().bytes16());
-        let s3 = EmbeddedS3::start(&objects, S3_KEY, &secret).await.map_err(failed("the object store"))?;
+        let s3 = EmbeddedS3::start(&objects, S3_KEY, &secret)
+            .await
+            .map_err(failed("the object store"))?;
         s3.create_bucket(BUCKET).map_err(failed("the bucket"))?;
         let secret_of_endpoint = sample::endpoint_secret();
         let endpoint = SampleEndpoint::start(secret_of_endpoint.clone(), super::clock());
         let endpoint = endpoint.map_err(failed("the endpoint"))?;
         let assembly = Assembly {
-            s3_access: Access::Static { access_key: S3_KEY.to_owned(), secret_key: secret.into() },
+            s3_access: Access::Static {
+                access_key: S3_KEY.to_owned(),
+                secret_key: secret.into(),
+            },
             ..Assembly::of(settings(options, &simulator, &s3)?)
         };
         let service = Service::start(assembly).await?;
         let key = first_key(&service).await?;
         let client = reqwest::Client::builder().no_proxy().build();
         let client = client.map_err(|e| AppError::failed("the HTTP client cannot be set up", e))?;
-        let world = Self { simulator, s3, objects, endpoint, service, key, client };
+        let world = Self {
+            simulator,
+            s3,
+            objects,
+            endpoint,
+            service,
+            key,
+            client,
+        };
         world.subscribe(&secret_of_endpoint.reveal()).await?;
         world.greet();
         Ok(world)
@@ -180,7 +197,11 @@ impl World {
         line("provider", &self.simulator.api_url());
         line("bucket", &self.objects.join(BUCKET).display().to_string());
         line("endpoint", &self.endpoint.url());
-        eprintln!("Try: curl -s -H 'Authorization: Bearer {}' {}", self.key, self.url("/v1/tasks"));
+        eprintln!(
+            "Try: curl -s -H 'Authorization: Bearer {}' {}",
+            self.key,
+            self.url("/v1/tasks")
+        );
     }
 }
 
@@ -202,13 +223,12 @@ fn simulator_options(options: &DevOptions) -> Result<crate::simulator::Options, 
 }
 
 /// The settings of a service that only talks to this machine, and whose provider is quick.
-fn settings(
-    options: &DevOptions,
-    simulator: &Simulator,
-    s3: &EmbeddedS3,
-) -> Result<Settings, AppError> {
+fn settings(options: &DevOptions, simulator: &Simulator, s3: &EmbeddedS3) -> Result<Settings, AppError> {
     let mut settings = Settings::default();
-    let bad = |what: &str| AppError::Failed { what: format!("{what} is no URL"), source: None };
+    let bad = |what: &str| AppError::Failed {
+        what: format!("{what} is no URL"),
+        source: None,
+    };
     let local = format!("http://{}", options.listen); // port 0 stands for the port that was bound
     settings.server.listen = options.listen;
     settings.server.public_url = Some(local.parse().map_err(|_| bad("the address of the API"))?);
@@ -218,7 +238,12 @@ fn settings(
     settings.runware.max_in_flight = 16;
     settings.s3.bucket = Some(BUCKET.to_owned());
     settings.s3.region = Some("us-east-1".to_owned());
-    settings.s3.endpoint = Some(s3.endpoint().as_str().parse().map_err(|_| bad("the object store"))?);
+    settings.s3.endpoint = Some(
+        s3.endpoint()
+            .as_str()
+            .parse()
+            .map_err(|_| bad("the object store"))?,
+    );
     settings.s3.force_path_style = true;
     settings.archive.allowed_hosts = vec!["127.0.0.1".parse().map_err(|_| bad("the host of the links"))?];
     settings.net.allow_private = vec!["127.0.0.0/8".parse().map_err(|_| bad("the loopback"))?];
@@ -258,7 +283,8 @@ impl World {
     /// Submits over HTTP, each under an idempotency key of its own.
     async fn submit_samples(&self, count: u32) -> Result<(), AppError> {
         let submit = |n| async move {
-            self.post("/v1/tasks", &sample::task(n), Some(format!("sample-{n}"))).await
+            self.post("/v1/tasks", &sample::task(n), Some(format!("sample-{n}")))
+                .await
         };
         let mut answers = stream::iter(0..count).map(submit).buffer_unordered(SUBMITTERS);
         while let Some(answer) = answers.next().await {
@@ -272,13 +298,19 @@ impl World {
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
         }
-        let answer = request.send().await.map_err(|e| AppError::failed(format!("POST {path}"), e))?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|e| AppError::failed(format!("POST {path}"), e))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
         }
         let text = answer.text().await.unwrap_or_default();
-        Err(AppError::Failed { what: format!("POST {path} answered {status}: {text}"), source: None })
+        Err(AppError::Failed {
+            what: format!("POST {path} answered {status}: {text}"),
+            source: None,
+        })
     }
 
     /// Until every task has ended and the endpoint has every event.
@@ -314,13 +346,21 @@ impl World {
 
     async fn open_tasks(&self) -> Result<u64, AppError> {
         let figures = self.service.store.figures(self.service.clock.now()).await?;
-        Ok(figures.tasks.iter().filter(|(status, _)| !status.is_terminal()).map(|(_, n)| n).sum())
+        Ok(figures
+            .tasks
+            .iter()
+            .filter(|(status, _)| !status.is_terminal())
+            .map(|(_, n)| n)
+            .sum())
     }
 
     async fn missing_events(&self) -> Result<u64, AppError> {
         let emitted = ledger::events(&*self.service.store, 0).await?;
         let taken = self.endpoint.taken();
-        Ok(emitted.iter().filter(|e| !e.kind.is_operator() && !taken.contains_key(e.id.as_str())).count() as u64)
+        Ok(emitted
+            .iter()
+            .filter(|e| !e.kind.is_operator() && !taken.contains_key(e.id.as_str()))
+            .count() as u64)
     }
 
     async fn summary(&self, tasks: u64) -> Result<DevSummary, AppError> {

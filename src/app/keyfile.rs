@@ -15,9 +15,16 @@ const FILE: &str = "callback.keys";
 
 pub fn callback_keys(settings: &Settings, rng: &dyn Rng) -> Result<CallbackKeys, AppError> {
     let given: Vec<[u8; 32]> = settings.callback.keys.iter().map(|k| *k.expose()).collect();
-    let keys = if given.is_empty() { kept_or_made(&settings.data.dir, rng)? } else { given };
+    let keys = if given.is_empty() {
+        kept_or_made(&settings.data.dir, rng)?
+    } else {
+        given
+    };
     CallbackKeys::new(&keys).ok_or_else(|| AppError::Failed {
-        what: format!("{} holds no key; remove it, and one is made", settings.data.dir.join(FILE).display()),
+        what: format!(
+            "{} holds no key; remove it, and one is made",
+            settings.data.dir.join(FILE).display()
+        ),
         source: None,
     })
 }
@@ -26,14 +33,21 @@ fn kept_or_made(dir: &Path, rng: &dyn Rng) -> Result<Vec<[u8; 32]>, AppError> {
     let path = dir.join(FILE);
     let failed = |e| AppError::failed(format!("{} cannot be read or written", path.display()), e);
     match fs::read_to_string(&path) {
-        Ok(text) => text.lines().filter(|l| !l.trim().is_empty()).map(|l| read_key(l, &path)).collect(),
+        Ok(text) => text
+            .lines()
+            .filter(|l| !l.trim().is_empty())
+            .map(|l| read_key(l, &path))
+            .collect(),
         Err(e) if e.kind() == ErrorKind::NotFound => make(dir, &path, rng).map_err(failed),
         Err(e) => Err(failed(e)),
     }
 }
 
 fn read_key(line: &str, path: &Path) -> Result<[u8; 32], AppError> {
-    let bytes = STANDARD.decode(line.trim()).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
+    let bytes = STANDARD
+        .decode(line.trim())
+        .ok()
+        .and_then(|b| <[u8; 32]>::try_from(b).ok());
     bytes.ok_or_else(|| AppError::Failed {
         what: format!("{} holds a line that is not 32 bytes of base64", path.display()),
         source: None,
@@ -46,7 +60,12 @@ fn make(dir: &Path, path: &Path, rng: &dyn Rng) -> std::io::Result<Vec<[u8; 32]>
     rng.fill(&mut key);
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
     writeln!(file, "{}", STANDARD.encode(key))?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -66,10 +85,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
         settings.data.dir = dir.path().join("data");
-        let token = callback_keys(&settings, &SystemRng).unwrap().sign(TaskId(uuid::Uuid::nil()));
+        let token = callback_keys(&settings, &SystemRng)
+            .unwrap()
+            .sign(TaskId(uuid::Uuid::nil()));
         let again = callback_keys(&settings, &SystemRng).unwrap();
         assert!(again.verify(&token).is_some());
-        let mode = fs::metadata(settings.data.dir.join(FILE)).unwrap().permissions().mode();
+        let mode = fs::metadata(settings.data.dir.join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 

@@ -44,9 +44,9 @@ pub async fn run(
 
 fn code(error: &BlobError) -> String {
     match error {
-        BlobError::Refused { code } | BlobError::Unavailable { code, .. } | BlobError::Misconfigured { code } => {
-            code.clone()
-        }
+        BlobError::Refused { code }
+        | BlobError::Unavailable { code, .. }
+        | BlobError::Misconfigured { code } => code.clone(),
         BlobError::Exists | BlobError::Abandoned => "unexpected_answer".to_owned(),
     }
 }

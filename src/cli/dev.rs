@@ -4,8 +4,8 @@ use super::exit::{CliError, Exit};
 use super::host::{Host, start_log};
 use super::output::{document, note, print};
 use super::runtime;
-use crate::config::Log;
 use crate::app::{self, DevOptions, DevSummary, FaultLevel};
+use crate::config::Log;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
@@ -79,7 +79,10 @@ pub fn run(args: Args, host: &Host) -> Result<Exit, CliError> {
 fn log(args: &Args) -> Log {
     let usual = if args.exit { "error" } else { "info" };
     let level = std::env::var("RUST_LOG").unwrap_or_else(|_| usual.to_owned());
-    Log { level, ..Log::default() }
+    Log {
+        level,
+        ..Log::default()
+    }
 }
 
 fn options(args: &Args, fresh: Option<&Path>) -> DevOptions {

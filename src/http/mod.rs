@@ -15,8 +15,8 @@ mod limits; // what one key may have in work
 mod openapi; // the document, generated from the handlers
 mod query; // query parameters, durations, long polls
 mod routes; // every route once
-pub mod server; // listeners, limits of connections, orderly stop
 pub mod sample_endpoint; // a consumer, for `dev` and the tests
+pub mod server; // listeners, limits of connections, orderly stop
 mod tasks; // submit, list, show
 #[cfg(test)]
 mod testing; // what the tests share

@@ -32,27 +32,43 @@ impl SampleEndpoint {
     pub fn start(secret: Secret, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let consumer = Data::new(Consumer { secret, clock, taken: Mutex::default() });
+        let consumer = Data::new(Consumer {
+            secret,
+            clock,
+            taken: Mutex::default(),
+        });
         let served = consumer.clone();
         let (started, server) = mpsc::channel();
-        std::thread::Builder::new().name("sample-endpoint".to_owned()).spawn(move || {
-            actix_web::rt::System::new().block_on(async {
-                let app = move || App::new().app_data(served.clone()).route("/events", web::post().to(take));
-                match HttpServer::new(app).workers(1).disable_signals().listen(listener) {
-                    Ok(server) => {
-                        let server = server.run();
-                        let _ = started.send(Ok(server.handle())); // nobody waits: the owner is gone
-                        server.await
+        std::thread::Builder::new()
+            .name("sample-endpoint".to_owned())
+            .spawn(move || {
+                actix_web::rt::System::new().block_on(async {
+                    let app = move || {
+                        App::new()
+                            .app_data(served.clone())
+                            .route("/events", web::post().to(take))
+                    };
+                    match HttpServer::new(app).workers(1).disable_signals().listen(listener) {
+                        Ok(server) => {
+                            let server = server.run();
+                            let _ = started.send(Ok(server.handle())); // nobody waits: the owner is gone
+                            server.await
+                        }
+                        Err(e) => {
+                            let _ = started.send(Err(e));
+                            Ok(())
+                        }
                     }
-                    Err(e) => {
-                        let _ = started.send(Err(e));
-                        Ok(())
-                    }
-                }
-            })
-        })?;
-        let server = server.recv().map_err(|_| io::Error::other("the endpoint's thread ended at once"))??;
-        Ok(Self { address, server, consumer })
+                })
+            })?;
+        let server = server
+            .recv()
+            .map_err(|_| io::Error::other("the endpoint's thread ended at once"))??;
+        Ok(Self {
+            address,
+            server,
+            consumer,
+        })
     }
 
     pub fn url(&self) -> String {
@@ -77,13 +93,17 @@ impl Consumer {
 
 async fn take(request: HttpRequest, body: Bytes, consumer: Data<Consumer>) -> HttpResponse {
     let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-    let (Some(id), Some(stamp), Some(signature)) =
-        (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"))
-    else {
+    let (Some(id), Some(stamp), Some(signature)) = (
+        header("webhook-id"),
+        header("webhook-timestamp"),
+        header("webhook-signature"),
+    ) else {
         return HttpResponse::BadRequest().finish();
     };
     let now_s = consumer.clock.wall().as_millis() / 1000;
-    let valid = stamp.parse().is_ok_and(|t| verify(&consumer.secret, id, t, &body, signature, now_s));
+    let valid = stamp
+        .parse()
+        .is_ok_and(|t| verify(&consumer.secret, id, t, &body, signature, now_s));
     if !valid {
         warn!(event = id, "a delivery with a bad signature");
         return HttpResponse::Unauthorized().finish();

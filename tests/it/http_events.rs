@@ -1,9 +1,9 @@
 //! The event log, long polls, and endpoints.
 
 use crate::harness::{Service, Setup, answer, avatar, avatar_with};
-use catchment::http::KeyLimits;
 use catchment::domain::lease::{Fence, Lease};
 use catchment::domain::time::Timestamp;
+use catchment::http::KeyLimits;
 use catchment::ports::store::{Claim, Leases as _, Outbox as _, TaskStore as _};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -102,12 +102,26 @@ async fn a_long_poll_answers_when_the_task_ends() {
         let Lease { item, epoch, .. } = service.store.claim_submissions(claim).await.unwrap().remove(0);
         let id = item.task.id;
         let refused = item.refused("invalidModel", "no such model", false, Timestamp::from_millis(0));
-        service.store.commit(refused, Fence::Task { id, epoch }).await.unwrap();
+        service
+            .store
+            .commit(refused, Fence::Task { id, epoch })
+            .await
+            .unwrap();
     };
     let (ended, ()) = tokio::join!(service.get(&path), refuse);
-    assert_eq!((&ended.body["status"], &ended.body["providerCode"]), (&json!("rejected"), &json!("invalidModel")));
-    assert_eq!(ended.body["failures"], json!([{"code": "invalidModel", "message": "no such model"}]));
-    assert_eq!(service.get(&path).await.body["status"], "rejected", "a wait for what has ended is none");
+    assert_eq!(
+        (&ended.body["status"], &ended.body["providerCode"]),
+        (&json!("rejected"), &json!("invalidModel"))
+    );
+    assert_eq!(
+        ended.body["failures"],
+        json!([{"code": "invalidModel", "message": "no such model"}])
+    );
+    assert_eq!(
+        service.get(&path).await.body["status"],
+        "rejected",
+        "a wait for what has ended is none"
+    );
 }
 
 #[actix_web::test]

@@ -36,16 +36,29 @@ impl Outside {
 
     pub async fn with(options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let s3 = EmbeddedS3::start(&dir.path().join("s3"), "tests", SECRET_KEY).await.unwrap();
+        let s3 = EmbeddedS3::start(&dir.path().join("s3"), "tests", SECRET_KEY)
+            .await
+            .unwrap();
         s3.create_bucket(BUCKET).unwrap();
         let mut bytes = vec![0; 32];
         SystemRng.fill(&mut bytes);
         let secret = Secret(bytes);
         let endpoint = SampleEndpoint::start(secret.clone(), Arc::new(SystemClock::start())).unwrap();
         // The callback address is part of what the provider is told, so each start uses the same port.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let simulator = Simulator::start(options).unwrap();
-        Self { dir, simulator, s3, endpoint, secret: secret.reveal(), port }
+        Self {
+            dir,
+            simulator,
+            s3,
+            endpoint,
+            secret: secret.reveal(),
+            port,
+        }
     }
 
     pub fn objects(&self) -> PathBuf {
@@ -62,7 +75,10 @@ impl Outside {
             .env("AWS_ACCESS_KEY_ID", "tests")
             .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
             .env("CATCHMENT_SERVER__LISTEN", format!("127.0.0.1:{}", self.port))
-            .env("CATCHMENT_SERVER__PUBLIC_URL", format!("http://127.0.0.1:{}", self.port))
+            .env(
+                "CATCHMENT_SERVER__PUBLIC_URL",
+                format!("http://127.0.0.1:{}", self.port),
+            )
             .env("CATCHMENT_RUNWARE__BASE_URL", self.simulator.api_url())
             .env("CATCHMENT_RUNWARE__API_KEY", "provider-key")
             .env("CATCHMENT_S3__BUCKET", BUCKET)
@@ -80,24 +96,38 @@ impl Outside {
 
     /// Exactly one object per result, with the source's bytes.
     pub fn assert_archived_once(&self, task: &Value, generation: &Generation, what: &str) {
-        let paid: Vec<_> = generation.results.iter().filter(|r| r.state == ResultState::Succeeded).collect();
+        let paid: Vec<_> = generation
+            .results
+            .iter()
+            .filter(|r| r.state == ResultState::Succeeded)
+            .collect();
         let assets = task["assets"].as_array().unwrap();
         assert_eq!(assets.len(), paid.len(), "{what}: one asset per result");
         for result in &paid {
-            let asset = assets.iter().find(|a| a["resultId"] == result.id.to_string()).expect("the result is known");
+            let asset = assets
+                .iter()
+                .find(|a| a["resultId"] == result.id.to_string())
+                .expect("the result is known");
             let bytes = std::fs::read(self.objects().join(asset["key"].as_str().unwrap())).unwrap();
             let sha256 = format!("{:x}", HexDigest(Sha256::digest(&bytes).into()));
             assert_eq!(Some(&sha256), result.sha256.as_ref(), "{what}: I5");
             assert_eq!(asset["sha256"], sha256.as_str(), "{what}: I5");
         }
-        assert_eq!(files(&self.objects()).len(), paid.len(), "{what}: nothing beside them: I6");
+        assert_eq!(
+            files(&self.objects()).len(),
+            paid.len(),
+            "{what}: nothing beside them: I6"
+        );
     }
 
     /// Delivered ids ⊇ log.
     pub async fn wait_for_deliveries(&self, events: &[Value], what: &str) {
         let missing = || {
             let taken = self.endpoint.taken();
-            events.iter().filter(|e| !taken.contains_key(e["id"].as_str().unwrap())).count()
+            events
+                .iter()
+                .filter(|e| !taken.contains_key(e["id"].as_str().unwrap()))
+                .count()
         };
         until(&format!("{what}: every event delivered"), || missing() == 0).await;
     }
@@ -119,7 +149,10 @@ fn files(dir: &Path) -> Vec<PathBuf> {
             false => found.push(entry.path()),
         }
     }
-    found.retain(|f| !f.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')));
+    found.retain(|f| {
+        !f.file_name()
+            .is_some_and(|n| n.to_string_lossy().starts_with('.'))
+    });
     found
 }
 
@@ -147,10 +180,25 @@ impl Serve {
             .append(true)
             .open(outside.dir.path().join("serve.log"))
             .unwrap();
-        let child = command.arg("serve").stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = command
+            .arg("serve")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         let base = format!("http://127.0.0.1:{}", outside.port);
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-        let mut serve = Self { child, base, key, client, secret: outside.secret.clone() };
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(10))
+            .build()
+            .unwrap();
+        let mut serve = Self {
+            child,
+            base,
+            key,
+            client,
+            secret: outside.secret.clone(),
+        };
         serve.wait_ready(outside).await;
         serve
     }
@@ -182,7 +230,13 @@ impl Serve {
     pub async fn stop(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
             let pid = self.child.id().to_string();
-            assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+            assert!(
+                Command::new("kill")
+                    .args(["-TERM", &pid])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
             let mut status = None;
             for _ in 0..1500 {
                 status = self.child.try_wait().unwrap();
@@ -191,14 +245,28 @@ impl Serve {
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            assert_eq!(status.and_then(|s| s.code()), Some(0), "F25: a stop signal ends it in order within 30 s");
+            assert_eq!(
+                status.and_then(|s| s.code()),
+                Some(0),
+                "F25: a stop signal ends it in order within 30 s"
+            );
         }
     }
 
     pub async fn subscribe(&self, endpoint: &SampleEndpoint) {
         let types = [
-            "task.accepted", "task.submitted", "task.rejected", "task.completed", "task.partial", "task.failed",
-            "task.timed_out", "task.recovered", "asset.discovered", "asset.archived", "asset.expired", "asset.failed",
+            "task.accepted",
+            "task.submitted",
+            "task.rejected",
+            "task.completed",
+            "task.partial",
+            "task.failed",
+            "task.timed_out",
+            "task.recovered",
+            "asset.discovered",
+            "asset.archived",
+            "asset.expired",
+            "asset.failed",
         ];
         let body = json!({ "url": endpoint.url(), "secret": self.secret, "types": types });
         let answer = self.post("/v1/endpoints", &body, None).await.unwrap();
@@ -225,7 +293,11 @@ impl Serve {
     }
 
     async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> reqwest::Result<reqwest::Response> {
-        let mut request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.key).json(body);
+        let mut request = self
+            .client
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
+            .json(body);
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
         }
@@ -237,15 +309,27 @@ impl Serve {
     }
 
     pub async fn tasks(&self) -> Vec<Value> {
-        self.get("/v1/tasks?limit=200").await.unwrap()["data"].as_array().unwrap().clone()
+        self.get("/v1/tasks?limit=200").await.unwrap()["data"]
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     pub async fn try_events(&self) -> reqwest::Result<Vec<Value>> {
-        Ok(self.get("/v1/events?limit=1000").await?["data"].as_array().cloned().unwrap_or_default())
+        Ok(self.get("/v1/events?limit=1000").await?["data"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default())
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Result<Value> {
-        self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.key).send().await?.json().await
+        self.client
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
+            .send()
+            .await?
+            .json()
+            .await
     }
 
     /// Until there are `count` tasks and all have ended.
@@ -254,7 +338,10 @@ impl Serve {
         let mut tasks = vec![];
         for _ in 0..PATIENCE.as_millis() / 50 {
             tasks = self.tasks().await;
-            let ended = tasks.iter().filter(|t| terminal.contains(&t["status"].as_str().unwrap())).count();
+            let ended = tasks
+                .iter()
+                .filter(|t| terminal.contains(&t["status"].as_str().unwrap()))
+                .count();
             if tasks.len() == count && ended == count {
                 return;
             }
@@ -277,7 +364,11 @@ fn api_key(outside: &Outside) -> String {
     if let Ok(key) = std::fs::read_to_string(&kept) {
         return key;
     }
-    let made = outside.command().args(["keys", "create", "tests", "--json"]).output().unwrap();
+    let made = outside
+        .command()
+        .args(["keys", "create", "tests", "--json"])
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     let key = made["key"].as_str().unwrap().to_owned();

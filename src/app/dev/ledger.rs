@@ -24,7 +24,11 @@ pub async fn audit(simulator: &Simulator, store: &dyn Store, bucket: &Path) -> R
     let mut book = Book::default();
     for generation in simulator.generations() {
         book.lost += u64::from(generation.accepted.saturating_sub(1));
-        for result in generation.results.iter().filter(|r| r.state == ResultState::Succeeded) {
+        for result in generation
+            .results
+            .iter()
+            .filter(|r| r.state == ResultState::Succeeded)
+        {
             book.paid += 1;
             match object_of(store, &generation, result, bucket).await? {
                 Some(size) => {
@@ -45,11 +49,15 @@ async fn object_of(
     result: &GenerationResult,
     bucket: &Path,
 ) -> Result<Option<u64>, AppError> {
-    let Some(file) = store.task(None, TaskId(generation.task_uuid)).await? else { return Ok(None) };
+    let Some(file) = store.task(None, TaskId(generation.task_uuid)).await? else {
+        return Ok(None);
+    };
     let id = ResultId::given(&result.id.to_string());
     let stored = id.and_then(|id| file.asset(&id).and_then(|a| a.state.stored().cloned()));
     let Some(stored) = stored else { return Ok(None) };
-    let Ok(bytes) = tokio::fs::read(bucket.join(&stored.key.0)).await else { return Ok(None) };
+    let Ok(bytes) = tokio::fs::read(bucket.join(&stored.key.0)).await else {
+        return Ok(None);
+    };
     let same = result.sha256.as_deref() == Some(Digest::of(&bytes).hex().as_str());
     Ok((same && stored.size_bytes == bytes.len() as u64).then_some(stored.size_bytes))
 }
@@ -79,9 +87,16 @@ pub async fn events(store: &dyn Store, after: u64) -> Result<Vec<Event>, AppErro
 pub fn counter(page: &str, name: &str, label: &str) -> u64 {
     let line = page.lines().find(|line| {
         let rest = line.strip_prefix("catchment_").and_then(|l| l.strip_prefix(name));
-        rest.is_some_and(|r| if label.is_empty() { r.starts_with(' ') } else { r.contains(&format!("\"{label}\"")) })
+        rest.is_some_and(|r| {
+            if label.is_empty() {
+                r.starts_with(' ')
+            } else {
+                r.contains(&format!("\"{label}\""))
+            }
+        })
     });
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Medians over tasks; `taken` is when the endpoint took each event.
@@ -98,12 +113,27 @@ pub fn stages(events: &[Event], taken: &BTreeMap<String, Timestamp>) -> Stages {
             Some(told.iter().rfind(|e| to(e.kind))?.at.since(start))
         }))
     };
-    let ended = |k: EventKind| matches!(k, EventKind::TaskCompleted | EventKind::TaskPartial | EventKind::TaskFailed);
+    let ended = |k: EventKind| {
+        matches!(
+            k,
+            EventKind::TaskCompleted | EventKind::TaskPartial | EventKind::TaskFailed
+        )
+    };
     Stages {
-        submit: between(|k| k == EventKind::TaskAccepted, |k| k == EventKind::TaskSubmitted),
-        render: between(|k| k == EventKind::TaskSubmitted, |k| k == EventKind::AssetDiscovered),
+        submit: between(
+            |k| k == EventKind::TaskAccepted,
+            |k| k == EventKind::TaskSubmitted,
+        ),
+        render: between(
+            |k| k == EventKind::TaskSubmitted,
+            |k| k == EventKind::AssetDiscovered,
+        ),
         archive: between(|k| k == EventKind::AssetDiscovered, ended),
-        deliver: median(events.iter().filter_map(|e| Some(taken.get(e.id.as_str())?.since(e.at)))),
+        deliver: median(
+            events
+                .iter()
+                .filter_map(|e| Some(taken.get(e.id.as_str())?.since(e.at))),
+        ),
     }
 }
 

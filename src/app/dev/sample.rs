@@ -28,5 +28,9 @@ pub fn endpoint_secret() -> Secret {
 
 /// Everything about tasks and assets.
 pub fn event_types() -> Vec<&'static str> {
-    EventKind::ALL.iter().filter(|k| !k.is_operator()).map(|k| k.as_str()).collect()
+    EventKind::ALL
+        .iter()
+        .filter(|k| !k.is_operator())
+        .map(|k| k.as_str())
+        .collect()
 }
