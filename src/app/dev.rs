@@ -45,7 +45,7 @@ pub struct DevOptions {
 }
 
 /// How the simulated provider behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultLevel {
     /// As documented
     None,
