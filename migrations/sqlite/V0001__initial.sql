@@ -141,10 +141,8 @@ CREATE TABLE receipts (
   at      INTEGER NOT NULL,
   size    INTEGER NOT NULL,                     -- of the body, bytes
   body    BLOB,                                 -- NULL = done: it needs no further look
-  UNIQUE (task_id, sha256)
+  UNIQUE (task_id, sha256)                      -- also finds a task's receipts: few enough to need no index of their own
 ) STRICT;
-
-CREATE INDEX receipts_open ON receipts (task_id) WHERE body IS NOT NULL;
 
 CREATE TABLE events (
   sequence      INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice

@@ -203,17 +203,15 @@ struct Desk {
 impl Desk {
     fn serve(mut self) {
         while let Some(jobs) = self.next_batch() {
-            let fatal = self.write_batch(jobs);
-            if let Some(why) = fatal {
-                self.signals.fatal.send_replace(Some(why));
-            }
-            // Set by us, or by the checkpointer whose fsync failed.
+            // Set by us, or by the checkpointer whose fsync failed. Dropping the jobs answers everyone who waits:
+            // nothing more is stored.
             if self.signals.fatal.borrow().is_some() {
-                return; // dropping the inbox answers everyone who waits: nothing more is stored
+                return;
             }
+            self.write_batch(jobs);
             self.wal.after_commit(&self.conn, &self.signals);
         }
-        if self.marks_clean {
+        if self.marks_clean && self.signals.fatal.borrow().is_none() {
             // Failing here only costs the next start a check.
             let _ = set_clean_stop(&self.conn, true);
         }
@@ -240,60 +238,57 @@ impl Desk {
         }
     }
 
-    /// Why no further write may be taken, if so.
-    fn write_batch(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Option<String> {
-        let (batch, fatal) = match transact(&mut self.conn, &mut jobs) {
-            Ok(written) => {
+    fn write_batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        let batch = match transact(&mut self.conn, &mut jobs) {
+            Ok(last_sequence) => {
                 self.signals
                     .last_sequence
-                    .send_if_modified(|last| std::mem::replace(last, written.last_sequence) != *last);
-                (Ok(()), written.fatal)
+                    .send_if_modified(|last| std::mem::replace(last, last_sequence) != last_sequence);
+                Ok(())
             }
             Err(e) => {
-                let fatal = is_failed_sync(&e).then(|| e.to_string());
-                (Err(BatchFailed(Arc::new(e))), fatal)
+                if is_failed_sync(&e) {
+                    self.signals.fatal.send_replace(Some(e.to_string()));
+                }
+                Err(BatchFailed(Arc::new(e)))
             }
         };
         for job in jobs {
             job.answer(batch.clone());
         }
-        fatal
     }
 }
 
-struct Written {
-    last_sequence: u64,
-    fatal: Option<String>,
-}
-
-fn transact(conn: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<Written> {
+/// Runs the jobs in one transaction; the last sequence it made durable.
+fn transact(conn: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<u64> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut fatal = None;
     for job in jobs {
-        if run_in_savepoint(&tx, job.as_mut())? == Ran::FailedFatally {
-            fatal = Some("an fsync failed while writing".to_owned());
-        }
+        run_in_savepoint(&tx, job.as_mut())?;
     }
     let last_sequence = last_sequence(&tx).map_err(sql_only)?;
     crash_point!("sqlite.before_commit");
-    fail::fail_point!("sqlite.failed_sync", |_| Err(injected_sync_failure()));
+    fail::fail_point!("sqlite.failed_sync", |_| Err(failed_sync()));
     tx.commit()?;
     crash_point!("sqlite.after_commit");
-    Ok(Written { last_sequence, fatal })
+    Ok(last_sequence)
 }
 
-fn run_in_savepoint(conn: &Connection, job: &mut dyn Job) -> rusqlite::Result<Ran> {
+/// An error ends the whole transaction, not only the job.
+fn run_in_savepoint(conn: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
     conn.prepare_cached("SAVEPOINT job")?.execute([])?;
     let ran = job.run(conn);
+    if ran == Ran::FailedFatally {
+        return Err(failed_sync());
+    }
     if conn.is_autocommit() {
         // Some failures (a full disk, an I/O error) make SQLite roll back everything, our batch with it.
         return Err(transaction_gone());
     }
-    if ran != Ran::Well {
+    if ran == Ran::Failed {
         conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
     }
     conn.prepare_cached("RELEASE job")?.execute([])?;
-    Ok(ran)
+    Ok(())
 }
 
 fn transaction_gone() -> rusqlite::Error {
@@ -311,10 +306,9 @@ fn sql_only(fault: Fault) -> rusqlite::Error {
     }
 }
 
-#[cfg(feature = "failpoints")]
-fn injected_sync_failure() -> rusqlite::Error {
+fn failed_sync() -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
-    rusqlite::Error::SqliteFailure(code, Some("injected".to_owned()))
+    rusqlite::Error::SqliteFailure(code, Some("an fsync failed".to_owned()))
 }
 
 /// `false` while a service has the database open; found at the next start, it stopped uncleanly.
