@@ -1,17 +1,14 @@
 //! The client: credentials, address, and which of the SDK's habits are switched off.
 
-use super::errors::ERROR_IN_200;
 use super::{Access, Checksum, S3Options};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    Builder, ConfigBag, Credentials, Intercept, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
+    Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::error::BoxError;
 use aws_smithy_http_client::tls;
 use secrecy::ExposeSecret;
 use std::time::Duration;
@@ -81,47 +78,10 @@ fn habits(config: Builder, options: &S3Options) -> Builder {
         })
         // What is read back is hashed whole and compared anyway.
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .interceptor(ErrorIn200)
 }
 
 fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
         .build_https()
-}
-
-/// Once it has answered 200, a store can tell of trouble only in the body. The SDK looks for that where AWS documents
-/// it, which does not include PutObject; other stores and proxies do it there too.
-#[derive(Debug)]
-struct ErrorIn200;
-
-impl Intercept for ErrorIn200 {
-    fn name(&self) -> &'static str {
-        "ErrorIn200"
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let answer = context.response();
-        let body = answer.body().bytes().unwrap_or_default(); // none when it streams
-        match answer.status().is_success() && is_error_document(body) {
-            true => Err(ERROR_IN_200.into()),
-            false => Ok(()),
-        }
-    }
-}
-
-/// `<Error>` as the root, after a declaration if any.
-fn is_error_document(body: &[u8]) -> bool {
-    let head = String::from_utf8_lossy(&body[..body.len().min(512)]);
-    let root = match head.trim_start().strip_prefix("<?xml") {
-        Some(rest) => rest.split_once("?>").map_or("", |(_, root)| root),
-        None => &head,
-    };
-    let root = root.trim_start();
-    root.starts_with("<Error>") || root.starts_with("<Error ")
 }

@@ -9,9 +9,6 @@ use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 use std::error::Error;
 use std::io;
 
-/// What the watch over successful answers says.
-pub const ERROR_IN_200: &str = "an error document inside a 200";
-
 /// What the caller is told.
 pub fn classify<E>(error: &SdkError<E, HttpResponse>) -> BlobError
 where
@@ -21,8 +18,6 @@ where
         SdkError::ServiceError(answer) => {
             read_answer(answer.raw().status().as_u16(), answer.err().code().unwrap_or(""))
         }
-        // Our own look at successful answers, or an answer that is no S3 answer.
-        SdkError::ResponseError(_) if mentions(error, ERROR_IN_200) => unavailable("error_in_200"),
         SdkError::ResponseError(answer) => match answer.raw().status().as_u16() {
             200..=299 => unavailable("bad_answer"),
             status => read_answer(status, ""),

@@ -80,3 +80,15 @@ fn is_absent<E>(error: &SdkError<E>) -> bool {
 fn same_if(same: bool) -> Compared {
     if same { Compared::Same } else { Compared::Other }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_over_parts_is_not_one_of_the_whole() {
+        let found = |sum: &str| HeadObjectOutput::builder().checksum_sha256(sum).build();
+        assert_eq!(sha256_of_the_whole(&found("4Ij3=")), Some("4Ij3="));
+        assert_eq!(sha256_of_the_whole(&found("4Ij3=-2")), None);
+    }
+}

@@ -1,11 +1,11 @@
 //! What the head of a source's answer says.
 
+use crate::adapters::retry_after::retry_after;
+use crate::domain::time::Timestamp;
 use crate::ports::source::{Resume, SourceError};
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::Response;
-use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, RETRY_AFTER,
-};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName};
 use std::time::Duration;
 
 /// The longest `Retry-After` that is believed: links die, and a source that means more will say it again.
@@ -40,7 +40,7 @@ pub fn read(response: &Response, resume: Option<&Resume>) -> Result<Head, Source
         status @ (403 | 404 | 410) => Err(SourceError::Dead { status }),
         status @ (408 | 429 | 500..=599) => Err(SourceError::Unavailable {
             code: format!("http_{status}"),
-            retry_after: retry_after(headers),
+            retry_after: wait_asked_for(headers),
         }),
         status => Err(SourceError::Odd { status }),
     }
@@ -69,19 +69,12 @@ fn strong_etag(headers: &HeaderMap) -> Option<String> {
     quoted.then_some(tag)
 }
 
-/// Seconds, or a date: that one counted from the answer's own `Date`, so that no clock of ours comes into it.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = text(headers, RETRY_AFTER)?;
-    let wait = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let parser = DateTimeParser::new();
-            let now = parser.parse_timestamp(text(headers, DATE)?).ok()?;
-            let then = parser.parse_timestamp(value).ok()?;
-            then.duration_since(now).try_into().unwrap_or(Duration::ZERO) // the past
-        }
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
+/// A date is counted from the answer's own `Date`, so that no clock of ours comes into it; without one, it asks for
+/// no wait.
+fn wait_asked_for(headers: &HeaderMap) -> Option<Duration> {
+    let date = text(headers, DATE).and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
+    let wall = Timestamp::from_millis(date.map_or(i64::MAX, |date| date.as_millisecond()));
+    Some(retry_after(headers, wall)?.min(MAX_RETRY_AFTER))
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {

@@ -281,6 +281,10 @@ async fn a_source_may_say_when_to_come_back() {
         ),
         ("Retry-After: 99999999999\r\n".to_owned(), Some(3600)),
         ("Retry-After: soon\r\n".to_owned(), None),
+        (
+            "Retry-After: Tue, 15 Nov 1994 08:13:01 GMT\r\n".to_owned(),
+            Some(0),
+        ),
     ];
     for (headers, expected) in cases {
         let headers = format!("{headers}Content-Length: 0\r\n");
