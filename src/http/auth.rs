@@ -26,9 +26,7 @@ impl Api {
     pub(super) async fn caller(&self, req: &HttpRequest) -> Result<Caller<'_>, ApiError> {
         let key = bearer(req).ok_or(ApiError::Unauthorized)?;
         let found = self.store.key_by_hash(&Digest::of(key.as_bytes())).await?;
-        let key = found
-            .filter(|key| key.revoked_at.is_none())
-            .ok_or(ApiError::Unauthorized)?;
+        let key = found.ok_or(ApiError::Unauthorized)?;
         let limit = self.settings.key_limits.concurrent_requests;
         Ok(Caller {
             _in_work: self.state.in_work.enter(&key.id, Kind::Request, limit)?,

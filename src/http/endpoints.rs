@@ -68,7 +68,6 @@ pub struct EndpointList {
             headers(("Location" = String, description = "The endpoint")),
             example = json!(openapi::example_endpoint())),
         (status = 400, description = "`malformed_json`"),
-        (status = 401, description = "`unauthorized`"),
         (status = 413, description = "`body_too_large`"),
         (status = 415, description = "`unsupported_media_type`"),
         (status = 422, description = "`invalid_endpoint` (a forbidden URL too), `not_supported_yet`, `too_many_endpoints`"),
@@ -104,7 +103,6 @@ pub async fn create(
     get, path = "/v1/endpoints", operation_id = "listEndpoints", tag = "endpoints", security(("apiKey" = [])),
     responses(
         (status = 200, description = "All of them", body = EndpointList, example = json!({"data": []})),
-        (status = 401, description = "`unauthorized`"),
     ),
 )]
 pub async fn list(req: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
@@ -121,7 +119,6 @@ pub async fn list(req: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse,
     params(("id" = String, Path, description = "`ep_…`")),
     responses(
         (status = 200, description = "The endpoint, without its secret", body = openapi::Endpoint, example = json!(openapi::example_shown_endpoint())),
-        (status = 401, description = "`unauthorized`"),
         (status = 404, description = "`not_found`"),
     ),
 )]
@@ -144,7 +141,6 @@ pub async fn show(
     params(("id" = String, Path, description = "`ep_…`")),
     responses(
         (status = 204, description = "Deleted"),
-        (status = 401, description = "`unauthorized`"),
         (status = 404, description = "`not_found`"),
         (status = 503, description = "`storage_unavailable`, `overloaded`", headers(("Retry-After" = u32, description = "Seconds"))),
     ),

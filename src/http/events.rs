@@ -76,7 +76,6 @@ impl EventView {
     responses(
         (status = 200, description = "One page", body = EventList, example = json!({"data": [openapi::example_event()], "nextAfter": 17, "done": true})),
         (status = 400, description = "`invalid_query`"),
-        (status = 401, description = "`unauthorized`"),
         (status = 406, description = "`not_supported_yet`: a live stream (`Accept: text/event-stream`)"),
         (status = 429, description = "`rate_limited`: too many long polls of this key"),
     ),

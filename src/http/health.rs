@@ -114,7 +114,6 @@ pub async fn version() -> HttpResponse {
     get, path = "/metrics", operation_id = "metrics", tag = "health", security((), ("apiKey" = [])),
     responses(
         (status = 200, description = "All metrics", body = String, content_type = "application/openmetrics-text"),
-        (status = 401, description = "`unauthorized`"),
     ),
 )]
 pub async fn metrics(req: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {

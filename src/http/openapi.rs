@@ -72,20 +72,43 @@ pub fn document() -> &'static str {
     &DOCUMENT
 }
 
-/// Every error is a problem, unless its handler says otherwise: said once, here.
+/// What every operation with a key may answer, beside what its handler lists.
+const WITH_A_KEY: [(&str, &str); 4] = [
+    ("401", "`unauthorized`"),
+    ("429", "`rate_limited`"),
+    ("500", "`internal`"),
+    ("503", "`storage_unavailable`"),
+];
+
+/// Errors that are the same everywhere, said once.
 fn problems(document: &mut Value) {
     let operations = document["paths"].as_object_mut().into_iter();
     let operations = operations
         .flat_map(|paths| paths.values_mut())
         .filter_map(Value::as_object_mut);
     for operation in operations.flat_map(|item| item.values_mut()) {
-        let responses = operation["responses"].as_object_mut().into_iter().flatten();
-        for (_, response) in responses.filter(|(status, _)| status.starts_with(['4', '5'])) {
-            if response.get("content").is_none() {
-                let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
-                response["content"] = json!({ "application/problem+json": problem });
-            }
+        let takes_key = operation["security"]
+            .as_array()
+            .is_some_and(|s| s.iter().any(|s| s.get("apiKey").is_some()));
+        let Some(responses) = operation["responses"].as_object_mut() else {
+            continue;
+        };
+        for (status, description) in WITH_A_KEY.into_iter().filter(|_| takes_key) {
+            responses
+                .entry(status)
+                .or_insert_with(|| json!({ "description": description }));
         }
+        responses
+            .iter_mut()
+            .for_each(|(status, response)| be_a_problem(status, response));
+    }
+}
+
+/// Every error is a problem, unless its handler says otherwise.
+fn be_a_problem(status: &str, response: &mut Value) {
+    if status.starts_with(['4', '5']) && response.get("content").is_none() {
+        let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+        response["content"] = json!({ "application/problem+json": problem });
     }
 }
 

@@ -1,6 +1,6 @@
 //! The callback: a receipt and nothing more, and one answer to whoever has no token.
 
-use crate::harness::{Service, Setup, answer, avatar, manual, raw};
+use crate::harness::{Service, Setup, answer, asleep, avatar, manual, raw};
 use catchment::domain::ids::TaskId;
 use catchment::ports::store::Queue;
 use reqwest::Method;
@@ -140,9 +140,7 @@ async fn t3_a_slow_callback_is_given_up_after_five_seconds() {
     let path = service.callback_path(&service.submit(&avatar()).await);
     let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nx");
     let mut stream = raw::open(service.addr(), head.as_bytes()).await;
-    while clock.sleepers() == 0 {
-        tokio::task::yield_now().await;
-    }
+    asleep(&clock).await;
     clock.advance(Duration::from_secs(5));
     let answer = raw::rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");

@@ -79,7 +79,10 @@ async fn g11_a_stop_ends_idle_connections_and_long_polls_with_an_answer() {
         service.key
     );
     let mut waiting = raw::open(service.addr(), poll.as_bytes()).await;
-    while service.get("/v1/events?wait=1ms").await.status != 429 {}
+    let refused = async { while service.get("/v1/events?wait=1ms").await.status != 429 {} };
+    tokio::time::timeout(PATIENCE, refused)
+        .await
+        .expect("the poll should be under way");
     tokio::time::timeout(PATIENCE, service.stop())
         .await
         .expect("nothing to wait for");

@@ -1,6 +1,6 @@
 //! Submitting: kept, once, and every fault told before money is spent.
 
-use crate::harness::{Answer, MAX_BODY, Service, Setup, answer, avatar, avatar_with, manual, raw};
+use crate::harness::{Answer, MAX_BODY, Service, Setup, answer, asleep, avatar, avatar_with, manual, raw};
 use catchment::adapters::system::SystemClock;
 use catchment::domain::ids::TaskId;
 use catchment::domain::task::TaskStatus;
@@ -303,9 +303,7 @@ async fn t3_a_slow_body_is_given_up() {
         service.key
     );
     let mut stream = raw::open(service.addr(), head.as_bytes()).await;
-    while clock.sleepers() == 0 {
-        tokio::task::yield_now().await;
-    }
+    asleep(&clock).await;
     clock.advance(Duration::from_secs(30));
     let answer = raw::rest(&mut stream).await;
     assert!(

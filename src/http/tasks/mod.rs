@@ -52,8 +52,6 @@ pub struct TaskList {
     responses(
         (status = 200, description = "One page", body = TaskList, example = json!({"data": [], "nextCursor": null})),
         (status = 400, description = "`invalid_query`"),
-        (status = 401, description = "`unauthorized`"),
-        (status = 503, description = "`storage_unavailable`"),
     ),
 )]
 pub async fn list(req: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
@@ -90,7 +88,6 @@ pub async fn list(req: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse,
     responses(
         (status = 200, description = "The task", body = openapi::Task, example = json!(openapi::example_task())),
         (status = 400, description = "`invalid_query`"),
-        (status = 401, description = "`unauthorized`"),
         (status = 404, description = "`not_found`: no such task, or not this tenant's"),
         (status = 429, description = "`rate_limited`: too many long polls of this key"),
     ),

@@ -54,13 +54,11 @@ const MAX_IDEMPOTENCY_KEY: usize = 255;
             ),
             example = json!(openapi::example_answer())),
         (status = 400, description = "`malformed_json`, `invalid_idempotency_key`, `body_incomplete`"),
-        (status = 401, description = "`unauthorized`"),
         (status = 408, description = "`body_timeout`: not whole within 30 s"),
         (status = 409, description = "`task_uuid_conflict`"),
         (status = 413, description = "`body_too_large`"),
         (status = 415, description = "`unsupported_media_type`"),
         (status = 422, description = "`invalid_task`, `idempotency_key_reused`, `not_supported_yet`"),
-        (status = 429, description = "`rate_limited`"),
         (status = 503, description = "`storage_unavailable`, `overloaded`: nothing was stored", headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]

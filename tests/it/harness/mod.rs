@@ -76,6 +76,18 @@ pub fn manual() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Timestamp::from_millis(1_767_323_045_678)))
 }
 
+/// Until the service waits for this clock.
+pub async fn asleep(clock: &ManualClock) {
+    let sleeping = async {
+        while clock.sleepers() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, sleeping)
+        .await
+        .expect("nobody sleeps");
+}
+
 impl Service {
     pub async fn start() -> Self {
         Self::with(Setup::default()).await
