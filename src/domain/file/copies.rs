@@ -79,8 +79,9 @@ const DEAD_OVER: Duration = Duration::from_secs(20 * 60);
 const UNAVAILABLE_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// Tries before content that is no file is believed to be all there is.
 const BAD_TRIES: u32 = 5;
-/// Tries before a container we cannot read is kept as it is: one refresh, then once more.
-const KEEP_TRIES: u32 = 2;
+/// Tries before a container we cannot read is kept as it is, one refresh among them: a cache that serves half a file
+/// for some seconds must not become the verdict on a paid one.
+const KEEP_TRIES: u32 = 4;
 /// Without an answer to the refresh, this many tries stand in for it.
 const KEEP_TRIES_UNREFRESHED: u32 = 8;
 /// Tries before the store's refusal is believed.

@@ -409,7 +409,7 @@ fn a_file_nobody_understands_is_kept_after_one_refresh() {
     let odd = CopyOutcome::NotStored(NotStored::NotUnderstood {
         what: "unknown_container",
     });
-    for _ in 0..2 {
+    for _ in 0..4 {
         assert!(!file.assets[0].keeps_unverified());
         let t = file.clone().copied(&result, odd.clone(), &policy(), at(70), J);
         file = apply(file, t);
