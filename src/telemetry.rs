@@ -80,10 +80,10 @@ where
         .with(filter_fn(may_be_logged)))
 }
 
-/// Libraries stay at `info` whatever the level: below it HTTP clients and the S3 SDK quote headers and signed
-/// links, and those must never reach a log.
+/// Libraries stay at `warn` whatever the level: at `info` they tell of their own workings only, and below it HTTP
+/// clients and the S3 SDK quote headers and signed links, which must never reach a log.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with(env!("CARGO_CRATE_NAME")) || *metadata.level() <= Level::INFO
+    metadata.target().starts_with(env!("CARGO_CRATE_NAME")) || *metadata.level() <= Level::WARN
 }
 
 #[cfg(test)]
@@ -175,10 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn libraries_never_speak_below_info() {
+    fn libraries_never_speak_below_warn() {
         let text = written(None, "trace", FILE, || {
             tracing::trace!("ours");
-            tracing::info!(target: "hyper::client", "harmless");
+            tracing::warn!(target: "hyper::client", "harmless");
+            tracing::info!(target: "actix_server", "canary");
             tracing::debug!(target: "aws_sigv4", "X-Amz-Signature=canary");
             tracing::trace!(target: "h2", "authorization: canary");
         });

@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::domain::ids::{Digest, Tenant, hex};
 use crate::http::sample_endpoint::SampleEndpoint;
 
-use crate::ports::store::{Accounts as _, NewApiKey, TaskStore as _};
+use crate::ports::store::{Accounts as _, NewApiKey, Outbox as _, TaskStore as _};
 use crate::simulator::{Faults, Simulator};
 use futures_util::stream::{self, StreamExt as _};
 use std::net::SocketAddr;
@@ -138,6 +138,10 @@ struct World {
     service: Service,
     key: String,
     client: reqwest::Client,
+    /// Tells this run's tasks from those of an earlier one on the same directory.
+    run: String,
+    /// The log's end when this run began.
+    since: u64,
 }
 
 impl World {
@@ -164,7 +168,14 @@ impl World {
         let key = first_key(&service).await?;
         let client = reqwest::Client::builder().no_proxy().build();
         let client = client.map_err(|e| AppError::failed("the HTTP client cannot be set up", e))?;
+        forget_endpoints(&service).await?;
+        let (run, since) = (
+            hex(&super::rng().bytes16()[..4]),
+            *service.store.last_sequence().borrow(),
+        );
         let world = Self {
+            run,
+            since,
             simulator,
             s3,
             objects,
@@ -256,6 +267,17 @@ fn settings(options: &DevOptions, simulator: &Simulator, s3: &EmbeddedS3) -> Res
     Ok(settings)
 }
 
+/// Those of an earlier run on this directory: nobody listens there any more.
+async fn forget_endpoints(service: &Service) -> Result<(), AppError> {
+    for endpoint in service.store.endpoints(None).await? {
+        service
+            .store
+            .delete_endpoint(&endpoint.tenant, &endpoint.id)
+            .await?;
+    }
+    Ok(())
+}
+
 async fn first_key(service: &Service) -> Result<String, AppError> {
     let rng = super::rng();
     let key = format!("ck_{}{}", hex(&rng.bytes16()), hex(&rng.bytes16()));
@@ -283,8 +305,12 @@ impl World {
     /// Submits over HTTP, each under an idempotency key of its own.
     async fn submit_samples(&self, count: u32) -> Result<(), AppError> {
         let submit = |n| async move {
-            self.post("/v1/tasks", &sample::task(n), Some(format!("sample-{n}")))
-                .await
+            self.post(
+                "/v1/tasks",
+                &sample::task(n),
+                Some(format!("sample-{}-{n}", self.run)),
+            )
+            .await
         };
         let mut answers = stream::iter(0..count).map(submit).buffer_unordered(SUBMITTERS);
         while let Some(answer) = answers.next().await {
@@ -331,7 +357,7 @@ impl World {
 
     /// Until a signal: tells when tasks end.
     async fn watch(&self) -> Result<(), AppError> {
-        let mut told = 0;
+        let mut told = self.since;
         loop {
             for event in ledger::events(&*self.service.store, told).await? {
                 told = event.sequence;
@@ -355,7 +381,7 @@ impl World {
     }
 
     async fn missing_events(&self) -> Result<u64, AppError> {
-        let emitted = ledger::events(&*self.service.store, 0).await?;
+        let emitted = ledger::events(&*self.service.store, self.since).await?;
         let taken = self.endpoint.taken();
         Ok(emitted
             .iter()
@@ -364,7 +390,7 @@ impl World {
     }
 
     async fn summary(&self, tasks: u64) -> Result<DevSummary, AppError> {
-        let emitted = ledger::events(&*self.service.store, 0).await?;
+        let emitted = ledger::events(&*self.service.store, self.since).await?;
         let taken = self.endpoint.taken();
         let book = ledger::audit(&self.simulator, &*self.service.store, &self.objects.join(BUCKET)).await?;
         let page = self.service.metrics.render();

@@ -352,7 +352,7 @@ impl Default for Limits {
             max_connections: 4_096,
             requests_per_second: 50,
             burst: 200,
-            concurrent_requests: 64,
+            concurrent_requests: 256,
             event_streams: 32,
         }
     }
