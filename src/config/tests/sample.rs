@@ -119,8 +119,9 @@ fn a_setting_without_effect_is_marked() {
         ("nats.stream", "Not supported yet"),
         ("limits.requests_per_second", "Not enforced yet"),
         ("limits.burst", "Not enforced yet"),
-        ("limits.concurrent_requests", "Not enforced yet"),
-        ("limits.event_streams", "Not enforced yet"),
+        ("archive.at_risk_after", "Not enforced yet"),
+        ("events.retention", "Not enforced yet"),
+        ("tasks.keep_request", "Not enforced yet"),
     ];
     for (key, mark) in marks {
         let prose = &settings_of_the_sample()[key].prose;
