@@ -148,18 +148,12 @@ impl Rules<'_> {
         self.within(
             "server.max_body",
             &server.max_body,
-            ByteSize::kib(64),
+            ByteSize::kib(1),
             ByteSize::gib(1),
         );
         // Runware, image and video reference: the smallest ttl is 60 s.
         self.within("runware.min_ttl", &runware.min_ttl, MINUTE, MAX_DURATION);
         self.within("runware.default_ttl", &runware.default_ttl, MINUTE, MAX_DURATION);
-        self.demand(
-            &["runware.default_ttl", "runware.min_ttl"],
-            runware.default_ttl >= runware.min_ttl,
-            "runware.default_ttl is below runware.min_ttl",
-            "the default at least as long",
-        );
         self.within("runware.max_in_flight", &runware.max_in_flight, 1, 256);
         // Beyond a day nobody can say whether the provider still recognises the taskUUID.
         self.within(
@@ -230,7 +224,7 @@ impl Rules<'_> {
         self.within(
             "archive.max_object_size",
             &archive.max_object_size,
-            ByteSize::mib(1),
+            ByteSize::kib(1),
             ByteSize::gib(5),
         );
         self.demand(
@@ -274,18 +268,8 @@ impl Rules<'_> {
         self.within("poll.first_after", &poll.first_after, MIN_INTERVAL, DAY);
         self.within("poll.max_interval", &poll.max_interval, MIN_INTERVAL, DAY);
         self.within("poll.deadline", &poll.deadline, MIN_INTERVAL, MAX_DURATION);
-        self.demand(
-            &["poll.first_after", "poll.max_interval"],
-            poll.first_after <= poll.max_interval,
-            "poll.first_after is above poll.max_interval",
-            "the first at most as long",
-        );
-        self.demand(
-            &["poll.deadline", "poll.first_after"],
-            poll.deadline >= poll.first_after,
-            "poll.deadline is before the first query",
-            "at least poll.first_after",
-        );
+        // No rule among these three: a task is asked about once more before its deadline closes it, and each may be
+        // set alone against the others' defaults.
         self.within("events.timeout", &events.timeout, MIN_INTERVAL, 5 * MINUTE);
         self.within("events.retention", &events.retention, MIN_INTERVAL, MAX_DURATION);
         self.schedule();

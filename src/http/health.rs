@@ -2,9 +2,10 @@
 
 use super::error::ApiError;
 use super::{Api, openapi};
+use crate::domain::task::TaskStatus;
 use crate::domain::time::Timestamp;
 use crate::ports::store::StoreError;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Sink};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -120,6 +121,7 @@ pub async fn metrics(req: HttpRequest, api: web::Data<Api>) -> Result<HttpRespon
     if !req.app_config().local_addr().ip().is_loopback() {
         api.caller(&req).await?;
     }
+    api.gauge().await;
     Ok(HttpResponse::Ok()
         .content_type(metrics::CONTENT_TYPE)
         .body(api.metrics.render()))
@@ -143,6 +145,21 @@ impl Api {
             *self.state.writable.lock() = None;
         }
         e.into()
+    }
+
+    /// Gauges tell what is stored now; a database that cannot be read leaves them as they were.
+    async fn gauge(&self) {
+        let figures = match self.store.figures(self.clock.now()).await {
+            Ok(figures) => figures,
+            Err(e) => return tracing::warn!(error = &e as &dyn std::error::Error, "gauges are old: {e}"),
+        };
+        for status in TaskStatus::ALL {
+            let count = figures.tasks.iter().find(|(s, _)| *s == status);
+            self.metrics.set_tasks(status, count.map_or(0, |(_, n)| *n));
+        }
+        let oldest = figures.oldest_archive_by.map(|at| at.as_millis() / 1000);
+        self.metrics.set_oldest_unarchived(oldest);
+        self.metrics.set_event_lag(Sink::Webhook, figures.event_lag);
     }
 
     async fn can_store(&self) -> bool {

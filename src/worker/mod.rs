@@ -176,6 +176,8 @@ async fn one_batch<W: Work>(
         () = dropped.cancelled() => release(&env, &held).await,
     }
     drop(permit);
+    // What was put off is due at a time the loop has not seen: while it was held, nothing looked due.
+    env.wakeups.ring(W::QUEUE);
 }
 
 /// Renews every third of the lease; returns only when one is lost. A store that cannot answer loses nothing yet.
@@ -212,3 +214,6 @@ async fn drain(env: &Loop, tasks: &TaskTracker, dropped: &CancellationToken) {
     }
     tasks.wait().await;
 }
+
+#[cfg(test)]
+mod tests;

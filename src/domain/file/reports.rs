@@ -7,7 +7,7 @@ use crate::domain::backoff::{self, Jitter};
 use crate::domain::event::EventKind;
 use crate::domain::ids::{AssetId, ResultId};
 use crate::domain::report::{Report, RequestEcho, Success};
-use crate::domain::task::{Outcome, Task, TaskState};
+use crate::domain::task::{Outcome, Submission, Task, TaskState};
 use crate::domain::time::Timestamp;
 use crate::domain::transition::Transition;
 use serde_json::json;
@@ -81,6 +81,9 @@ impl Draft {
             }
         }
         let task = &mut self.file.task;
+        if !answer.is_empty() {
+            task.submission = Submission::Confirmed; // it has the task, whatever became of our attempts
+        }
         task.items_named = task.items_named.max(answer.items_named());
         let terminal = answer.terminal_items();
         if terminal > 0
