@@ -26,7 +26,9 @@ pub struct Outside {
     pub s3: EmbeddedS3,
     pub endpoint: SampleEndpoint,
     pub secret: String,
-    port: u16,
+    pub port: u16,
+    /// Environment over the ordinary one, for this world alone.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 impl Outside {
@@ -58,6 +60,7 @@ impl Outside {
             endpoint,
             secret: secret.reveal(),
             port,
+            settings: vec![],
         }
     }
 
@@ -65,7 +68,8 @@ impl Outside {
         self.dir.path().join("s3").join(BUCKET)
     }
 
-    fn command(&self) -> Command {
+    /// The binary with this world's settings.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_catchment"));
         command
             .current_dir(self.dir.path())
@@ -90,7 +94,8 @@ impl Outside {
             .env("CATCHMENT_POLL__FIRST_AFTER", "1s")
             .env("CATCHMENT_POLL__MAX_INTERVAL", "1s")
             .env("CATCHMENT_RETRY__MAX_INTERVAL", "1s")
-            .env("CATCHMENT_EVENTS__SCHEDULE", "0s,1s,1s,2s,5s");
+            .env("CATCHMENT_EVENTS__SCHEDULE", "0s,1s,1s,2s,5s")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -141,7 +146,7 @@ impl std::fmt::LowerHex for HexDigest {
     }
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         match entry.path().is_dir() {
@@ -158,10 +163,10 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 /// `catchment serve` as a process.
 pub struct Serve {
-    child: Child,
-    base: String,
-    key: String,
-    client: reqwest::Client,
+    pub child: Child,
+    pub base: String,
+    pub key: String,
+    pub client: reqwest::Client,
     secret: String,
 }
 
@@ -169,23 +174,24 @@ impl Serve {
     /// Starts it and waits until it is ready. `armed`: the crash point to die at, at its first passing unless it says
     /// otherwise.
     pub async fn start(outside: &Outside, armed: Option<&str>) -> Self {
-        let key = api_key(outside);
         let mut command = outside.command();
+        command.arg("serve");
         if let Some(point) = armed {
             let action = if point.contains('=') { "" } else { "=return" };
             command.env("FAILPOINTS", format!("{point}{action}"));
         }
+        Self::of(outside, command).await
+    }
+
+    /// Starts what `command` says, which becomes `serve`, and waits until it is ready.
+    pub async fn of(outside: &Outside, mut command: Command) -> Self {
+        let key = api_key(outside);
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(outside.dir.path().join("serve.log"))
             .unwrap();
-        let child = command
-            .arg("serve")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let base = format!("http://127.0.0.1:{}", outside.port);
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -227,16 +233,15 @@ impl Serve {
         }
     }
 
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
     pub async fn stop(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
-            let pid = self.child.id().to_string();
-            assert!(
-                Command::new("kill")
-                    .args(["-TERM", &pid])
-                    .status()
-                    .unwrap()
-                    .success()
-            );
+            self.signal("TERM");
             let mut status = None;
             for _ in 0..1500 {
                 status = self.child.try_wait().unwrap();
@@ -292,7 +297,12 @@ impl Serve {
         panic!("the submission never got through");
     }
 
-    async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> reqwest::Result<reqwest::Response> {
+    pub async fn post(
+        &self,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> reqwest::Result<reqwest::Response> {
         let mut request = self
             .client
             .post(format!("{}{path}", self.base))
