@@ -5,9 +5,9 @@
 // mod forged; // callbacks that lie
 mod journey; // the same run under lost and doubled callbacks
 // mod keys; // keys and tenants beside a running service
+mod outages; // object store, provider and consumer that go and come back
 #[path = "../support/outside.rs"]
 mod outside;
-mod outages; // object store, provider and consumer that go and come back
 mod signatures; // verified by somebody else's code
 // mod sources; // files that are not what they should be
 // mod start; // what keeps it from starting

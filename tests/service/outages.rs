@@ -114,7 +114,10 @@ async fn f15_without_its_provider_tasks_are_accepted_and_held() {
     };
     for n in 0..6 {
         let t = serve.wait_task(&uuid(n), "a try", held).await;
-        assert!(["accepted", "submitting"].contains(&t["status"].as_str().unwrap()), "{t:#}");
+        assert!(
+            ["accepted", "submitting"].contains(&t["status"].as_str().unwrap()),
+            "{t:#}"
+        );
     }
     assert_eq!(outside.simulator.stats().accepted, 0);
 
@@ -123,7 +126,10 @@ async fn f15_without_its_provider_tasks_are_accepted_and_held() {
     serve.wait_fine("provider").await;
     let generations = outside.simulator.generations();
     assert_eq!(generations.len(), 6);
-    assert!(generations.iter().all(|g| (g.accepted, g.conflicts) == (1, 0)), "I3");
+    assert!(
+        generations.iter().all(|g| (g.accepted, g.conflicts) == (1, 0)),
+        "I3"
+    );
 
     // Gone after it took the task: the status query comes late, the task does not fail.
     serve.submit(&task(6, "render=1h")).await;
@@ -135,7 +141,11 @@ async fn f15_without_its_provider_tasks_are_accepted_and_held() {
         outside.generation(&uuid(6)).unwrap().results[0].callbacks_answered == 1
     })
     .await;
-    assert_eq!(serve.task(&uuid(6)).await["status"], "submitted", "a claim is not the truth");
+    assert_eq!(
+        serve.task(&uuid(6)).await["status"],
+        "submitted",
+        "a claim is not the truth"
+    );
     provider.up();
     serve.wait_status(&uuid(6), "completed").await;
     serve.stop().await;
@@ -163,19 +173,30 @@ async fn f15_a_refused_account_parks_the_queue_until_a_probe_goes_through() {
         let code = serve.wait_degraded("provider").await;
         assert!(code.starts_with("parked"), "{code}");
         let before = outside.simulator.stats().submissions_refused;
-        until("a probe", || outside.simulator.stats().submissions_refused > before).await;
+        until("a probe", || {
+            outside.simulator.stats().submissions_refused > before
+        })
+        .await;
         let tried = outside.simulator.stats().submissions_refused;
-        assert!(tried <= 8, "{tried} of 20 were sent to a provider that refuses the account");
+        assert!(
+            tried <= 8,
+            "{tried} of 20 were sent to a provider that refuses the account"
+        );
         let tasks = serve.tasks().await;
         assert!(
-            tasks.iter().all(|t| ["accepted", "submitting"].contains(&t["status"].as_str().unwrap())),
+            tasks
+                .iter()
+                .all(|t| ["accepted", "submitting"].contains(&t["status"].as_str().unwrap())),
             "held, not rejected: {tasks:#?}"
         );
 
         outside.simulator.set_faults(refused(0.0));
         serve.wait_settled(20).await;
         assert!(serve.tasks().await.iter().all(|t| t["status"] == "completed"));
-        assert!(outside.simulator.generations().iter().all(|g| g.accepted == 1), "I3");
+        assert!(
+            outside.simulator.generations().iter().all(|g| g.accepted == 1),
+            "I3"
+        );
         serve.wait_fine("provider").await;
         serve.stop().await;
     }
@@ -189,34 +210,52 @@ async fn f25_a_stop_signal_under_load_ends_in_time_and_loses_nothing() {
     let mut serve = Serve::start(&outside, None).await;
     serve.subscribe(&outside.endpoint).await;
     let url = format!("http://{}/", mute.local_addr().unwrap());
-    let made = serve.post("/v1/endpoints", &json!({ "url": url, "types": ["task.accepted"] }), None).await;
+    let made = serve
+        .post(
+            "/v1/endpoints",
+            &json!({ "url": url, "types": ["task.accepted"] }),
+            None,
+        )
+        .await;
     assert_eq!(made.unwrap().status(), 201);
     for n in 0..12 {
         // Some files would take minutes.
-        let simulate = if n % 3 == 0 { "download-rate=1000;video-size=400000" } else { "" };
+        let simulate = if n % 3 == 0 {
+            "download-rate=1000;video-size=400000"
+        } else {
+            ""
+        };
         serve.submit(&task(n, simulate)).await;
     }
-    let slow = || {
+    let slow: Vec<String> = (0..12).filter(|n| n % 3 == 0).map(uuid).collect();
+    let begun = |times: u32| {
         let all = outside.simulator.generations();
-        all.iter().filter(|g| g.results.iter().any(|r| r.downloads > 0)).count() >= 6
+        let downloads = |id: &String| {
+            let found = all.iter().find(|g| g.task_uuid.to_string() == *id);
+            found.map_or(0, |g| g.results[0].downloads)
+        };
+        slow.iter().all(|id| downloads(id) >= times)
     };
-    until("copies are under way", slow).await;
+    until("the slow copies are under way", || begun(1)).await;
     serve.signal("TERM");
     pause().await;
     serve.signal("TERM");
     serve.stop().await;
 
     let mut serve = Serve::start(&outside, None).await;
-    let unhurried: Vec<String> = (0..12).filter(|n| n % 3 != 0).map(uuid).collect();
-    for id in &unhurried {
-        serve.wait_status(id, "completed").await;
+    for id in (0..12).map(uuid).filter(|id| !slow.contains(id)) {
+        serve.wait_status(&id, "completed").await;
     }
-    // A copy that was dropped is taken up again: its lease was given back.
-    let again = || {
-        let all = outside.simulator.generations();
-        all.iter().all(|g| g.accepted == 1 && g.results[0].downloads >= if unhurried.contains(&g.task_uuid.to_string()) { 1 } else { 2 })
-    };
-    until("dropped copies are begun again", again).await;
+    // A copy that was dropped is taken up again at once: its lease was given back.
+    until("the slow copies are begun again", || begun(2)).await;
+    assert!(
+        !outside.log().contains("taking up the work of the process before"),
+        "leases were given back"
+    );
+    assert!(
+        outside.simulator.generations().iter().all(|g| g.accepted == 1),
+        "I3"
+    );
     let stopped = serve.events().await;
     outside.wait_for_deliveries(&stopped, "after the stop").await;
     // A kill is as good as a stop, and does not wait for the slow ones.
