@@ -2,14 +2,14 @@
 
 // mod canary; // secrets stay secret
 // mod disk; // no room left
-// mod forged; // callbacks that lie
+mod forged; // callbacks that lie
 mod journey; // the same run under lost and doubled callbacks
 // mod keys; // keys and tenants beside a running service
 mod outages; // object store, provider and consumer that go and come back
 #[path = "../support/outside.rs"]
 mod outside;
 mod signatures; // verified by somebody else's code
-// mod sources; // files that are not what they should be
+mod sources; // files that are not what they should be
 // mod start; // what keeps it from starting
 mod wire; // a connection that can be cut
 mod world; // what the stories do and look at
