@@ -1,7 +1,7 @@
 //! T6, T7, G8: whoever holds a callback address can wake us, and nothing else.
 
 use crate::outside::{Outside, Serve, files, until};
-use crate::world::{pause, queries, task, uuid};
+use crate::world::{queries, task, uuid};
 use catchment::simulator::ResultState;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
@@ -130,6 +130,8 @@ async fn t6_ten_thousand_replays_do_not_grow_the_file() {
         serve.submit(&task(n, "lose-callbacks")).await;
         serve.wait_status(&uuid(n), "submitted").await;
     }
+    let rendered = |n| outside.generation(&uuid(n)).unwrap().results[0].state == ResultState::Succeeded;
+    until("both are rendered", || rendered(0) && rendered(1)).await;
     let url = outside.callback_url(&serve, &uuid(0)).await;
     let body =
         json!({ "data": [{ "taskType": "videoInference", "taskUUID": uuid(0), "status": "processing" }] });
@@ -137,8 +139,6 @@ async fn t6_ten_thousand_replays_do_not_grow_the_file() {
     assert_eq!(serve.call_back(&url, &body).await, 200);
     serve.wait_status(&uuid(0), "completed").await;
     assert_eq!(serve.call_back(&url, &failure(&uuid(0))).await, 200);
-    serve.metrics().await;
-    pause().await;
     let before = (database_size(&outside), serve.events().await);
     let replays = stream::iter(0..10_000)
         .map(|n| {
