@@ -6,8 +6,8 @@
 #[path = "support/outside.rs"]
 mod outside;
 
-use outside::{Outside, Serve};
-use serde_json::Value;
+use outside::{Outside, Serve, pause};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Around each commit and each outside effect, and on both sides of the withheld chunk.
@@ -61,7 +61,7 @@ async fn run_until_killed(outside: &Outside, point: &str) -> BTreeMap<String, Va
     let mut serve = Serve::start(outside, Some(point)).await;
     serve.submit_until_stored("crash-task", 2).await;
     let mut seen = BTreeMap::new();
-    for _ in 0..600 {
+    for _ in 0..1500 {
         if let Ok(events) = serve.try_events().await {
             seen.extend(
                 events
@@ -76,7 +76,7 @@ async fn run_until_killed(outside: &Outside, point: &str) -> BTreeMap<String, Va
             again.stop().await;
             return seen;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        pause().await;
     }
     panic!("{point}: the process never came by this point");
 }
@@ -108,4 +108,25 @@ async fn check(outside: &Outside, serve: &Serve, seen: &BTreeMap<String, Value>,
         );
     }
     outside.wait_for_deliveries(&events, point).await;
+}
+
+impl Serve {
+    /// As a client that asks again until it has its 202, under one key. Gives up when the process is gone.
+    async fn submit_until_stored(&mut self, key: &str, results: u32) {
+        let body = json!({
+            "taskType": "videoInference",
+            "model": "klingai:avatar@2.0-pro",
+            "inputs": { "image": "https://cdn.example.com/a.png", "audio": "https://cdn.example.com/a.mp3" },
+            "numberResults": results
+        });
+        for _ in 0..50 {
+            match self.post("/v1/tasks", &body, Some(key)).await {
+                Ok(answer) if answer.status() == 202 => return,
+                Ok(answer) => panic!("{}: {}", answer.status(), answer.text().await.unwrap()),
+                Err(_) if self.has_died() => return,
+                Err(_) => pause().await,
+            }
+        }
+        panic!("the submission never got through");
+    }
 }

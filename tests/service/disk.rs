@@ -1,8 +1,8 @@
 //! F3, G9: no room left on the disk of the database (and of the log). Nothing is acknowledged that is not stored;
 //! reads go on; it recovers by itself.
 
-use crate::outside::{Outside, Serve};
-use crate::world::{pause, task, uuid};
+use crate::outside::{Outside, Serve, pause};
+use crate::world::{task, uuid};
 use reqwest::Response;
 use serde_json::{Value, json};
 use std::fs::File;

@@ -107,7 +107,7 @@ impl Serve {
             if task["status"] == "completed" {
                 return;
             }
-            crate::world::pause().await;
+            crate::outside::pause().await;
         }
         panic!("{id} did not end");
     }

@@ -1,8 +1,8 @@
 //! F8, F11, F15, F25: what is down is waited for, in order, and told; callbacks are taken meanwhile.
 
-use crate::outside::{Outside, Serve, until};
+use crate::outside::{Outside, Serve, pause, until};
 use crate::wire::Wire;
-use crate::world::{pause, task, uuid};
+use crate::world::{task, uuid};
 use catchment::simulator::{Faults, Options};
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -88,7 +88,9 @@ async fn g6_after_an_outage_the_shortest_time_left_goes_first() {
     }
     serve.stop().await;
     // Started again, everything that waits is due; only its deadline says which is first.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..60 {
+        pause().await; // past the longest back-off, `retry.max_interval`
+    }
     store.up();
     let mut serve = Serve::start(&outside, None).await;
     serve.wait_settled(6).await;

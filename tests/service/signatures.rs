@@ -1,7 +1,7 @@
 //! G7, T13: signatures as the official Standard Webhooks library for Python understands them.
 
-use crate::outside::{Outside, Serve};
-use crate::world::{pause, task};
+use crate::outside::{Outside, Serve, pause};
+use crate::world::task;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

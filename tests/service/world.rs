@@ -1,10 +1,9 @@
 //! What the stories do to the service and look at.
 
-use crate::outside::{Outside, Serve};
+use crate::outside::{Outside, Serve, pause};
 use catchment::simulator::Generation;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// A clean name for each task, so that the simulator's chance falls the same in every run.
 pub fn uuid(n: usize) -> String {
@@ -147,9 +146,4 @@ impl Serve {
 pub fn queries(timeline: &Value) -> usize {
     let lines = timeline["timeline"].as_array().unwrap();
     lines.iter().filter(|l| l["kind"] == "queried").count()
-}
-
-/// Between looks at a fact.
-pub async fn pause() {
-    tokio::time::sleep(Duration::from_millis(20)).await;
 }

@@ -216,7 +216,7 @@ impl Serve {
             if answer.is_ok_and(|a| a.status().is_success()) || self.has_died() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pause().await;
         }
         let log = std::fs::read_to_string(outside.dir.path().join("serve.log")).unwrap_or_default();
         panic!("not ready in time\n{log}");
@@ -248,7 +248,7 @@ impl Serve {
                 if status.is_some() {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                pause().await;
             }
             assert_eq!(
                 status.and_then(|s| s.code()),
@@ -276,25 +276,6 @@ impl Serve {
         let body = json!({ "url": endpoint.url(), "secret": self.secret, "types": types });
         let answer = self.post("/v1/endpoints", &body, None).await.unwrap();
         assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
-    }
-
-    /// As a client that asks again until it has its 202, under one key. Gives up when the process is gone.
-    pub async fn submit_until_stored(&mut self, key: &str, results: u32) {
-        let body = json!({
-            "taskType": "videoInference",
-            "model": "klingai:avatar@2.0-pro",
-            "inputs": { "image": "https://cdn.example.com/a.png", "audio": "https://cdn.example.com/a.mp3" },
-            "numberResults": results
-        });
-        for _ in 0..50 {
-            match self.post("/v1/tasks", &body, Some(key)).await {
-                Ok(answer) if answer.status() == 202 => return,
-                Ok(answer) => panic!("{}: {}", answer.status(), answer.text().await.unwrap()),
-                Err(_) if self.has_died() => return,
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-        panic!("the submission never got through");
     }
 
     pub async fn post(
@@ -346,7 +327,7 @@ impl Serve {
     pub async fn wait_settled(&mut self, count: usize) {
         let terminal = ["completed", "partial", "failed", "timed_out", "rejected"];
         let mut tasks = vec![];
-        for _ in 0..PATIENCE.as_millis() / 50 {
+        for _ in 0..PATIENCE.as_millis() / 20 {
             tasks = self.tasks().await;
             let ended = tasks
                 .iter()
@@ -355,7 +336,7 @@ impl Serve {
             if tasks.len() == count && ended == count {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pause().await;
         }
         panic!("not settled: {tasks:#?}");
     }
@@ -392,7 +373,16 @@ pub async fn until(what: &str, fact: impl Fn() -> bool) {
         if fact() {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pause().await;
     }
     panic!("never came: {what}");
+}
+
+/// Between two looks at a fact.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the service is a process of its own, with the machine's clock"
+)]
+pub async fn pause() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
 }
