@@ -77,7 +77,11 @@ pub fn run(args: Args, host: &Host) -> Result<Exit, CliError> {
 
 /// Told on the way: everything while somebody watches, trouble only before a summary. `RUST_LOG` says otherwise.
 fn log(args: &Args) -> Log {
-    let usual = if args.exit { "catchment=error" } else { "catchment=info" };
+    let usual = if args.exit {
+        "catchment=error"
+    } else {
+        "catchment=info"
+    };
     let level = std::env::var("RUST_LOG").unwrap_or_else(|_| usual.to_owned());
     Log {
         level,

@@ -211,7 +211,10 @@ fn times_that_are_set_alone_may_cross_the_defaults_of_others() {
 #[test]
 fn a_value_that_was_not_read_takes_part_in_no_further_rule() {
     let faults = Start::new()
-        .toml(&format!("[events]\nretention = 'x'\nschedule = [{}]", "'7d', ".repeat(14)))
+        .toml(&format!(
+            "[events]\nretention = 'x'\nschedule = [{}]",
+            "'7d', ".repeat(14)
+        ))
         .faults();
     assert_eq!(faults.lines().count(), 1, "{faults}");
 }
