@@ -276,7 +276,7 @@ fn unknown_key(key: &str, origin: &Origin, known: &[String]) -> Fault {
 /// The known key that reads most like `key`: the right name in a wrong or missing section counts too.
 fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a str> {
     /// Below this two keys only share a few letters.
-    const ALIKE: f64 = 0.75;
+    const ALIKE: f64 = 0.5;
     let leaf = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let likeness = |candidate: &str| {
         let whole = strsim::normalized_damerau_levenshtein(key, candidate);

@@ -45,6 +45,13 @@ pub async fn poll(ctx: &Poll<'_>, inquiries: &[Inquiry]) -> (Vec<Asked>, Option<
             .as_ref()
             .filter(|_| answer.is_none())
             .and_then(|e| e.retry_after);
+        if let Some(known) = answer.as_mut().filter(|a| !a.is_empty() && a.request.is_none())
+            && inquiry.file.task.number_results == 0
+        {
+            // Adopted: how many results were paid for stands in the archive alone. Unknown is asked again.
+            let details = ctx.provider.details(inquiry.file.task.id).await;
+            known.request = details.ok().flatten().and_then(|d| d.request);
+        }
         asked.push(Asked {
             answer,
             claims: claims(ctx, inquiry),

@@ -7,11 +7,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 #[derive(Default)]
-pub struct Park(Mutex<Option<Timestamp>>);
+pub struct Park(Mutex<Option<Closed>>);
+
+#[derive(Clone, Copy)]
+struct Closed {
+    probe_at: Timestamp,
+    probe_after: Duration,
+}
 
 impl Park {
     pub fn close(&self, now: Timestamp, probe_after: Duration) {
-        *self.lock() = Some(now.plus(probe_after));
+        *self.lock() = Some(Closed {
+            probe_at: now.plus(probe_after),
+            probe_after,
+        });
     }
 
     /// Answers whether it was closed.
@@ -19,16 +28,19 @@ impl Park {
         self.lock().take().is_some()
     }
 
-    /// While closed: nothing until the probe is due, then one at a time.
+    /// While closed: nothing until the probe is due, then one; while its answer is awaited, none beside it.
     pub fn gate(&self, free: u32, now: Timestamp) -> Gate {
-        match *self.lock() {
+        match &mut *self.lock() {
             None => Gate::Open(free),
-            Some(probe_at) if now < probe_at => Gate::ClosedUntil(probe_at),
-            Some(_) => Gate::Open(1),
+            Some(closed) if now < closed.probe_at => Gate::ClosedUntil(closed.probe_at),
+            Some(closed) => {
+                closed.probe_at = now.plus(closed.probe_after);
+                Gate::Open(1)
+            }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Timestamp>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Closed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -44,8 +56,9 @@ mod tests {
         park.close(at(0), Duration::from_secs(60));
         assert_eq!(park.gate(4, at(59_999)), Gate::ClosedUntil(at(60_000)));
         assert_eq!(park.gate(4, at(60_000)), Gate::Open(1));
+        assert_eq!(park.gate(3, at(60_001)), Gate::ClosedUntil(at(120_000)));
         assert!(park.open());
-        assert_eq!(park.gate(4, at(60_000)), Gate::Open(4));
+        assert_eq!(park.gate(4, at(60_002)), Gate::Open(4));
         assert!(!park.open());
     }
 }

@@ -36,6 +36,8 @@ fn unknown_keys_name_the_nearest_known_one() {
         ("[server]\nbucket = 'x'", "s3.bucket"),
         ("[events]\ntimeot = 1", "events.timeout"),
         ("[runware]\napikey_file = 'x'", "runware.api_key_file"),
+        ("[poll]\nfirst = 1", "poll.first_after"),
+        ("[s3]\nbucket_name = 'x'", "s3.bucket"),
     ];
     for (toml, near) in table {
         let faults = Start::new().toml(toml).faults();

@@ -98,7 +98,7 @@ impl Draft {
     fn learn_request(&mut self, echo: &RequestEcho) {
         let task = &mut self.file.task;
         if task.number_results == 0 {
-            task.number_results = echo.number_results.unwrap_or(0);
+            task.number_results = echo.number_results.unwrap_or(1); // the provider's default
         }
         if task.model == "unknown" {
             task.model = echo.model.clone().unwrap_or_else(|| task.model.clone());

@@ -347,6 +347,22 @@ fn a_sure_no_restarts_the_clock_of_doubt_and_an_unclear_one_does_not() {
 }
 
 #[test]
+fn a_row_at_the_provider_confirms_a_submission_that_was_in_doubt() {
+    let file = TaskFile {
+        task: task(1),
+        assets: vec![],
+    };
+    let t = file
+        .clone()
+        .submitted(Submission::Unconfirmed, &policy(), at(0), J);
+    let file = apply(file, t);
+    let nothing = file.clone().ingest(answer(vec![]), &policy(), at(60), J);
+    assert_eq!(nothing.task.submission, Submission::Unconfirmed);
+    let row = file.ingest(answer(vec![Item::Running]), &policy(), at(60), J);
+    assert_eq!(row.task.submission, Submission::Confirmed);
+}
+
+#[test]
 fn a_task_never_sent_is_rejected_after_max_hold_and_one_in_doubt_is_not() {
     let week = 7 * 24 * 3600;
     let file = TaskFile {
