@@ -183,9 +183,10 @@ impl Draft {
         }
     }
 
-    /// Settles what can be settled of the callbacks. Answers when the first undecided claim may be trusted.
+    /// Settles what can be settled of the callbacks. Answers when the first undecided claim may be trusted; a time
+    /// that has passed means that all of them wait for the deadline.
     fn weigh_claims(&mut self, asked: &Asked, policy: &Policy) -> Option<Timestamp> {
-        let mut undecided: Option<Timestamp> = None;
+        let mut undecided = vec![];
         for claim in &asked.claims {
             let trust_at = claim.at.plus(policy.trust_after);
             let mut open = asked.answer.is_none(); // nothing in it counts before one query was answered
@@ -196,14 +197,17 @@ impl Draft {
                     Weight::Undecided => open = true,
                 }
             }
-            let hopeless = self.file.task.state.is_terminal() && asked.answer.is_some();
+            // A verdict is re-opened by a query alone, which may lag behind the callback for as long.
+            let terminal = self.file.task.state.is_terminal();
+            let hopeless = terminal && asked.answer.is_some() && self.now >= trust_at;
             if open && !hopeless && !self.all_known(claim) {
-                undecided = Some(undecided.map_or(trust_at, |t| t.min(trust_at)));
+                undecided.push(trust_at);
             } else {
                 self.receipts_done.push(claim.receipt);
             }
         }
-        undecided
+        let still_young = undecided.iter().filter(|t| **t > self.now).min();
+        still_young.or(undecided.first()).copied()
     }
 
     fn all_known(&self, claim: &Claim) -> bool {
@@ -226,8 +230,16 @@ impl Draft {
         // An answer that lists the task and not this result is silence about it only while it may still appear.
         let silent = asked.answer.as_ref().is_none_or(Report::is_empty);
         let plain = claim.hosts_allowed && !claim.report.doubt && self.is_plain(success, &asked.claims);
-        if self.now >= trust_at && silent && plain && !self.file.task.state.is_terminal() {
+        let closing = self.now >= trust_at && self.is_past_deadline() && asked.answer.is_some();
+        if self.now >= trust_at && (silent || closing) && plain && !self.file.task.state.is_terminal() {
             Weight::Trusted
+        } else if closing {
+            // Nobody may act on it, and nobody confirmed it: it must not keep the task open for ever.
+            self.note(
+                "doubt",
+                json!({ "result": success.result.as_str(), "what": "never confirmed" }),
+            );
+            Weight::Settled
         } else {
             Weight::Undecided
         }
@@ -245,11 +257,15 @@ impl Draft {
 
     /// Past the deadline nothing more is waited for, once a query was answered and no claim is in the air.
     fn pass_deadline(&mut self, asked: &Asked, undecided: bool) {
+        let passed = self.is_past_deadline();
         let task = &mut self.file.task;
-        let passed = task.deadline.is_some_and(|d| self.now >= d);
         if passed && asked.answer.is_some() && !undecided && task.outcome == Outcome::Open {
             task.outcome = Outcome::DeadlinePassed;
         }
+    }
+
+    fn is_past_deadline(&self) -> bool {
+        self.file.task.deadline.is_some_and(|d| self.now >= d)
     }
 
     fn plan_next_query(
@@ -262,6 +278,7 @@ impl Draft {
     ) {
         let now = self.now;
         let unconfirmed = self.file.assets.iter().any(|a| !a.confirmed);
+        let past_deadline = self.is_past_deadline();
         let wants_fresh = self
             .file
             .assets
@@ -272,8 +289,7 @@ impl Draft {
         if asked.answer.is_some() {
             task.attempts = 0;
         }
-        let past_deadline = task.deadline.is_some_and(|d| now >= d);
-        if task.state.is_terminal() && (!unconfirmed || past_deadline) {
+        if task.state.is_terminal() && undecided.is_none() && (!unconfirmed || past_deadline) {
             task.due_at = None;
             return;
         }
@@ -290,7 +306,7 @@ impl Draft {
                 asked.at_least,
                 jitter,
             )
-        } else if undecided.is_some() {
+        } else if undecided.is_some_and(|trust_at| trust_at > now) {
             backoff::delay(task.queries.max(1), CLAIM_INTERVAL, None, jitter)
         } else if task.outcome == Outcome::Open || wants_fresh {
             usual
