@@ -87,3 +87,20 @@ fn a_late_callback_is_not_lost_with_the_query_it_asked_for() {
     assert_eq!((t.receipts_done, t.task.due_at), (vec![1], None));
     assert_eq!(t.task.state.status(), TaskStatus::TimedOut);
 }
+
+#[test]
+fn t7_a_task_completed_on_a_callbacks_word_is_still_asked_about() {
+    let file = submitted(1);
+    let asked = no_answer(vec![claim(1, at(50), vec![success("forged")])]);
+    let t = file.clone().ingest(asked, &policy(), at(200), J);
+    let (file, _) = archive(apply(file, t), "forged", at(201));
+    assert_eq!(status(&file), TaskStatus::Completed);
+    assert!(file.task.due_at.is_some(), "nothing has confirmed it yet");
+    let t = file
+        .clone()
+        .ingest(answer(vec![success("real")]), &policy(), at(400), J);
+    assert_eq!(t.assets[0].id.result.as_str(), "real", "paid for, so archived");
+    let (file, _) = archive(apply(file, t), "real", at(401));
+    let t = file.ingest(answer(vec![success("real")]), &policy(), at(24 * 3600), J);
+    assert_eq!(t.task.due_at, None, "to the deadline, not for ever");
+}
