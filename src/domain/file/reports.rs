@@ -7,7 +7,7 @@ use crate::domain::backoff::{self, Jitter};
 use crate::domain::event::EventKind;
 use crate::domain::ids::{AssetId, ResultId};
 use crate::domain::report::{Report, RequestEcho, Success};
-use crate::domain::task::{Outcome, Task, TaskState};
+use crate::domain::task::{Outcome, Submission, Task, TaskState};
 use crate::domain::time::Timestamp;
 use crate::domain::transition::Transition;
 use serde_json::json;
@@ -47,6 +47,9 @@ impl TaskFile {
     pub fn ingest(self, asked: Asked, policy: &Policy, now: Timestamp, jitter: Jitter) -> Transition {
         let mut draft = Draft::of(self, now);
         let known_before = (draft.file.assets.len(), draft.file.task.failures.len());
+        // A task rejected before it was ever submitted has none, and may turn out to be paid for.
+        let deadline = &mut draft.file.task.deadline;
+        deadline.get_or_insert(now.plus(policy.poll_deadline));
         if let Some(answer) = &asked.answer {
             draft.believe(answer);
         }
@@ -81,6 +84,9 @@ impl Draft {
             }
         }
         let task = &mut self.file.task;
+        if !answer.is_empty() && task.submission == Submission::Unconfirmed {
+            task.submission = Submission::Confirmed;
+        }
         task.items_named = task.items_named.max(answer.items_named());
         let terminal = answer.terminal_items();
         if terminal > 0

@@ -104,3 +104,40 @@ fn t7_a_task_completed_on_a_callbacks_word_is_still_asked_about() {
     let t = file.ingest(answer(vec![success("real")]), &policy(), at(24 * 3600), J);
     assert_eq!(t.task.due_at, None, "to the deadline, not for ever");
 }
+
+#[test]
+fn a_rejected_task_that_was_paid_for_after_all_has_an_end_too() {
+    let file = TaskFile {
+        task: task(2),
+        assets: vec![],
+    };
+    let t = file.clone().submission_begins(at(0));
+    let begun = apply(file, t);
+    let t = begun.clone().refused("invalidModel", "no", false, at(1));
+    let rejected = apply(begun, t);
+    let t = rejected
+        .clone()
+        .ingest(answer(vec![success("a")]), &policy(), at(60), J);
+    let (file, _) = archive(apply(rejected, t), "a", at(61));
+    assert_eq!(status(&file), TaskStatus::Archiving);
+    let t = file.ingest(answer(vec![success("a")]), &policy(), at(60 + 24 * 3600), J);
+    assert_eq!(t.task.state.status(), TaskStatus::Partial);
+}
+
+#[test]
+fn a_query_that_shows_the_task_confirms_its_submission() {
+    let file = TaskFile {
+        task: task(1),
+        assets: vec![],
+    };
+    let t = file.clone().submission_begins(at(0));
+    let file = apply(file, t);
+    let t = file
+        .clone()
+        .submitted(Submission::Unconfirmed, &policy(), at(700), J);
+    let file = apply(file, t);
+    let t = file.clone().ingest(answer(vec![]), &policy(), at(701), J);
+    assert_eq!(t.task.submission, Submission::Unconfirmed);
+    let t = file.ingest(answer(vec![Item::Running]), &policy(), at(701), J);
+    assert_eq!(t.task.submission, Submission::Confirmed);
+}
