@@ -204,10 +204,13 @@ impl Draft {
             "settled",
             serde_json::json!({ "status": state.status().as_str() }),
         );
+        let unconfirmed = self.file.assets.iter().any(|a| !a.confirmed);
         let task = &mut self.file.task;
         task.state = state;
         task.settled_at = Some(self.now);
-        task.due_at = None;
+        if !unconfirmed {
+            task.due_at = None; // else the query to come has yet to agree with the callback
+        }
         self.tell_task(kind);
     }
 

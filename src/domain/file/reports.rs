@@ -47,6 +47,9 @@ impl TaskFile {
     pub fn ingest(self, asked: Asked, policy: &Policy, now: Timestamp, jitter: Jitter) -> Transition {
         let mut draft = Draft::of(self, now);
         let known_before = (draft.file.assets.len(), draft.file.task.failures.len());
+        // A task rejected before it was ever submitted has none, and may turn out to be paid for.
+        let deadline = &mut draft.file.task.deadline;
+        deadline.get_or_insert(now.plus(policy.poll_deadline));
         if let Some(answer) = &asked.answer {
             draft.believe(answer);
         }
@@ -81,7 +84,7 @@ impl Draft {
             }
         }
         let task = &mut self.file.task;
-        if !answer.is_empty() {
+        if !answer.is_empty() && task.submission == Submission::Unconfirmed {
             task.submission = Submission::Confirmed; // it has the task, whatever became of our attempts
         }
         task.items_named = task.items_named.max(answer.items_named());
@@ -186,9 +189,10 @@ impl Draft {
         }
     }
 
-    /// Settles what can be settled of the callbacks. Answers when the first undecided claim may be trusted.
+    /// Settles what can be settled of the callbacks. Answers when the first undecided claim may be trusted; a time
+    /// that has passed means that all of them wait for the deadline.
     fn weigh_claims(&mut self, asked: &Asked, policy: &Policy) -> Option<Timestamp> {
-        let mut undecided: Option<Timestamp> = None;
+        let mut undecided = vec![];
         for claim in &asked.claims {
             let trust_at = claim.at.plus(policy.trust_after);
             let mut open = asked.answer.is_none(); // nothing in it counts before one query was answered
@@ -199,14 +203,17 @@ impl Draft {
                     Weight::Undecided => open = true,
                 }
             }
-            let hopeless = self.file.task.state.is_terminal() && asked.answer.is_some();
+            // A verdict is re-opened by a query alone, which may lag behind the callback for as long.
+            let terminal = self.file.task.state.is_terminal();
+            let hopeless = terminal && asked.answer.is_some() && self.now >= trust_at;
             if open && !hopeless && !self.all_known(claim) {
-                undecided = Some(undecided.map_or(trust_at, |t| t.min(trust_at)));
+                undecided.push(trust_at);
             } else {
                 self.receipts_done.push(claim.receipt);
             }
         }
-        undecided
+        let still_young = undecided.iter().filter(|t| **t > self.now).min();
+        still_young.or(undecided.first()).copied()
     }
 
     fn all_known(&self, claim: &Claim) -> bool {
@@ -229,8 +236,16 @@ impl Draft {
         // An answer that lists the task and not this result is silence about it only while it may still appear.
         let silent = asked.answer.as_ref().is_none_or(Report::is_empty);
         let plain = claim.hosts_allowed && !claim.report.doubt && self.is_plain(success, &asked.claims);
-        if self.now >= trust_at && silent && plain && !self.file.task.state.is_terminal() {
+        let closing = self.now >= trust_at && self.is_past_deadline() && asked.answer.is_some();
+        if self.now >= trust_at && (silent || closing) && plain && !self.file.task.state.is_terminal() {
             Weight::Trusted
+        } else if closing {
+            // Nobody may act on it, and nobody confirmed it: it must not keep the task open for ever.
+            self.note(
+                "doubt",
+                json!({ "result": success.result.as_str(), "what": "never confirmed" }),
+            );
+            Weight::Settled
         } else {
             Weight::Undecided
         }
@@ -248,11 +263,15 @@ impl Draft {
 
     /// Past the deadline nothing more is waited for, once a query was answered and no claim is in the air.
     fn pass_deadline(&mut self, asked: &Asked, undecided: bool) {
+        let passed = self.is_past_deadline();
         let task = &mut self.file.task;
-        let passed = task.deadline.is_some_and(|d| self.now >= d);
         if passed && asked.answer.is_some() && !undecided && task.outcome == Outcome::Open {
             task.outcome = Outcome::DeadlinePassed;
         }
+    }
+
+    fn is_past_deadline(&self) -> bool {
+        self.file.task.deadline.is_some_and(|d| self.now >= d)
     }
 
     fn plan_next_query(
@@ -265,6 +284,7 @@ impl Draft {
     ) {
         let now = self.now;
         let unconfirmed = self.file.assets.iter().any(|a| !a.confirmed);
+        let past_deadline = self.is_past_deadline();
         let wants_fresh = self
             .file
             .assets
@@ -275,8 +295,7 @@ impl Draft {
         if asked.answer.is_some() {
             task.attempts = 0;
         }
-        let past_deadline = task.deadline.is_some_and(|d| now >= d);
-        if task.state.is_terminal() && (!unconfirmed || past_deadline) {
+        if task.state.is_terminal() && undecided.is_none() && (!unconfirmed || past_deadline) {
             task.due_at = None;
             return;
         }
@@ -293,7 +312,7 @@ impl Draft {
                 asked.at_least,
                 jitter,
             )
-        } else if undecided.is_some() {
+        } else if undecided.is_some_and(|trust_at| trust_at > now) {
             backoff::delay(task.queries.max(1), CLAIM_INTERVAL, None, jitter)
         } else if task.outcome == Outcome::Open || wants_fresh {
             usual

@@ -1,5 +1,7 @@
 //! The state machine: stories first, then properties over any sequence of reports, copies and time.
 
+mod claims;
+
 use super::*;
 use crate::domain::asset::{AssetReason, ObjectKey, SourceUrl, Stored};
 use crate::domain::backoff::Jitter;
