@@ -233,12 +233,15 @@ impl Asset {
         self.trouble.dead_tries += 1;
         let tries = self.trouble.dead_tries;
         let patience_ends = self.archive_by.plus(DEAD_GRACE);
-        if now >= patience_ends && tries >= DEAD_TRIES && now.since(since) >= DEAD_OVER {
+        let tried = tries >= DEAD_TRIES && now.since(since) >= DEAD_OVER;
+        // Not before the question for a fresh link was answered, though the provider be away for hours (G6).
+        let asked = self.trouble.refreshed && !self.trouble.wants_fresh;
+        if now >= patience_ends && tried && (asked || now.since(since) >= UNAVAILABLE_GRACE) {
             return Next::Expire;
         }
         let step = (tries as usize - 1).min(DEAD_WAITS.len() - 1);
         // Before the second try and before each hourly one.
-        self.trouble.wants_fresh = tries == 1 || step == DEAD_WAITS.len() - 1;
+        self.trouble.wants_fresh |= tries == 1 || step == DEAD_WAITS.len() - 1;
         Next::Again(backoff::around(DEAD_WAITS[step], 0.1, jitter))
     }
 
