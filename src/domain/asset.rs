@@ -101,11 +101,14 @@ pub struct Trouble {
     /// Bodies that were whole but no media, or never what they declared.
     pub bad_tries: u32,
     pub bad_since: Option<Timestamp>,
-    /// Failed tries in a row of any other kind.
+    /// Failed tries of any other kind: drives the back-off.
     pub failed_tries: u32,
+    /// Of these, how many in a row were the source's, or the store's refusal, up to now.
+    pub source_tries: u32,
+    pub refused_tries: u32,
     /// A fresh link is wanted from the provider before the next try.
     pub wants_fresh: bool,
-    /// A fresh link was asked for since the content was first found bad.
+    /// A query asked for a fresh link was answered, with or without one, since the trouble began.
     pub refreshed: bool,
 }
 

@@ -71,6 +71,8 @@ pub(super) fn trouble_text(t: &Trouble) -> Option<String> {
             bad_tries: t.bad_tries,
             bad_since: t.bad_since.map(Timestamp::as_millis),
             failed_tries: t.failed_tries,
+            source_tries: t.source_tries,
+            refused_tries: t.refused_tries,
             wants_fresh: t.wants_fresh,
             refreshed: t.refreshed,
         })
@@ -85,6 +87,8 @@ pub(super) fn trouble(text: &str) -> Result<Trouble, serde_json::Error> {
         bad_tries: row.bad_tries,
         bad_since: row.bad_since.map(Timestamp::from_millis),
         failed_tries: row.failed_tries,
+        source_tries: row.source_tries,
+        refused_tries: row.refused_tries,
         wants_fresh: row.wants_fresh,
         refreshed: row.refreshed,
     })
@@ -125,6 +129,10 @@ struct TroubleJson {
     bad_tries: u32,
     bad_since: Option<i64>,
     failed_tries: u32,
+    #[serde(default)]
+    source_tries: u32,
+    #[serde(default)]
+    refused_tries: u32,
     wants_fresh: bool,
     refreshed: bool,
 }

@@ -77,8 +77,10 @@ const DEAD_TRIES: u32 = 5;
 const DEAD_OVER: Duration = Duration::from_secs(20 * 60);
 /// A source that never dies nor delivers ends this long after `archive_by`.
 const UNAVAILABLE_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// Tries before content that is no file is believed to be all there is.
+/// Tries, and the time they take, before content that is no file is believed to be all there is: a CDN that is being
+/// mended answers with pages, too.
 const BAD_TRIES: u32 = 5;
+const BAD_OVER: Duration = DEAD_OVER;
 /// Tries before a container we cannot read is kept as it is, one refresh among them: a cache that serves half a file
 /// for some seconds must not become the verdict on a paid one.
 const KEEP_TRIES: u32 = 4;
@@ -187,6 +189,7 @@ impl Asset {
     }
 
     fn next_try(&mut self, why: &NotStored, policy: &Policy, now: Timestamp, jitter: Jitter) -> Next {
+        self.count(why);
         match why {
             NotStored::SourceDead { .. } => self.after_dead_link(now, jitter),
             NotStored::SourceUnavailable { retry_after, .. } => {
@@ -196,36 +199,44 @@ impl Asset {
                 self.trouble.wants_fresh = true;
                 self.after_trouble(Some(policy.retry_max_interval), policy, now, jitter)
             }
-            NotStored::NotAFile { .. } => self.after_bad_content(BAD_TRIES, policy, now, jitter),
-            NotStored::NotUnderstood { .. } => self.after_bad_content(u32::MAX, policy, now, jitter),
+            NotStored::NotAFile { .. } => self.after_no_file(now, jitter),
+            NotStored::NotUnderstood { .. } => {
+                self.after_bad_content(now);
+                Next::Again(backoff::delay(
+                    self.trouble.bad_tries,
+                    policy.retry_max_interval,
+                    None,
+                    jitter,
+                ))
+            }
             NotStored::UnderstoodAfterAll => {
                 self.trouble = Trouble::default();
                 Next::Again(Duration::ZERO)
             }
             NotStored::TooLarge { .. } => Next::Fail(AssetReason::TooLarge),
             NotStored::Conflict => Next::Fail(AssetReason::Conflict),
-            NotStored::StoreRefused { .. } => {
-                self.trouble.failed_tries += 1;
-                if self.trouble.failed_tries >= REFUSED_TRIES {
-                    return Next::Fail(AssetReason::StoreRefused);
-                }
-                Next::Again(backoff::delay(
-                    self.trouble.failed_tries,
-                    policy.retry_max_interval,
-                    None,
-                    jitter,
-                ))
+            NotStored::StoreRefused { .. } if self.trouble.refused_tries >= REFUSED_TRIES => {
+                Next::Fail(AssetReason::StoreRefused)
             }
-            NotStored::StoreUnavailable { .. } => {
-                self.trouble.failed_tries += 1;
-                Next::Again(backoff::delay(
-                    self.trouble.failed_tries,
-                    policy.retry_max_interval,
-                    None,
-                    jitter,
-                ))
-            }
+            NotStored::StoreRefused { .. } | NotStored::StoreUnavailable { .. } => Next::Again(
+                backoff::delay(self.trouble.failed_tries, policy.retry_max_interval, None, jitter),
+            ),
         }
+    }
+
+    /// What ends an asset is counted apart from what only drives the back-off: after a long outage of the store, one
+    /// refusal or one hiccup of the source is not the last word.
+    fn count(&mut self, why: &NotStored) {
+        let (of_source, refused) = match why {
+            NotStored::SourceUnavailable { .. } | NotStored::SourceForbidden { .. } => (true, false),
+            NotStored::StoreRefused { .. } => (false, true),
+            NotStored::StoreUnavailable { .. } => (false, false),
+            _ => return,
+        };
+        let trouble = &mut self.trouble;
+        trouble.failed_tries += 1;
+        trouble.source_tries = if of_source { trouble.source_tries + 1 } else { 0 };
+        trouble.refused_tries = if refused { trouble.refused_tries + 1 } else { 0 };
     }
 
     fn after_dead_link(&mut self, now: Timestamp, jitter: Jitter) -> Next {
@@ -233,12 +244,15 @@ impl Asset {
         self.trouble.dead_tries += 1;
         let tries = self.trouble.dead_tries;
         let patience_ends = self.archive_by.plus(DEAD_GRACE);
-        if now >= patience_ends && tries >= DEAD_TRIES && now.since(since) >= DEAD_OVER {
+        let tried = tries >= DEAD_TRIES && now.since(since) >= DEAD_OVER;
+        // Not before the question for a fresh link was answered, though the provider be away for hours (G6).
+        let asked = self.trouble.refreshed && !self.trouble.wants_fresh;
+        if now >= patience_ends && tried && (asked || now.since(since) >= UNAVAILABLE_GRACE) {
             return Next::Expire;
         }
         let step = (tries as usize - 1).min(DEAD_WAITS.len() - 1);
         // Before the second try and before each hourly one.
-        self.trouble.wants_fresh = tries == 1 || step == DEAD_WAITS.len() - 1;
+        self.trouble.wants_fresh |= tries == 1 || step == DEAD_WAITS.len() - 1;
         Next::Again(backoff::around(DEAD_WAITS[step], 0.1, jitter))
     }
 
@@ -249,8 +263,7 @@ impl Asset {
         now: Timestamp,
         jitter: Jitter,
     ) -> Next {
-        self.trouble.failed_tries += 1;
-        if now >= self.archive_by.plus(UNAVAILABLE_GRACE) && self.trouble.failed_tries >= DEAD_TRIES {
+        if now >= self.archive_by.plus(UNAVAILABLE_GRACE) && self.trouble.source_tries >= DEAD_TRIES {
             return Next::Expire;
         }
         Next::Again(backoff::delay(
@@ -261,19 +274,21 @@ impl Asset {
         ))
     }
 
-    fn after_bad_content(&mut self, most: u32, policy: &Policy, now: Timestamp, jitter: Jitter) -> Next {
-        self.trouble.bad_since.get_or_insert(now);
-        self.trouble.bad_tries += 1;
-        if self.trouble.bad_tries >= most {
+    fn after_no_file(&mut self, now: Timestamp, jitter: Jitter) -> Next {
+        let since = self.after_bad_content(now);
+        let tries = self.trouble.bad_tries;
+        if tries >= BAD_TRIES && now.since(since) >= BAD_OVER {
             return Next::Fail(AssetReason::BadContent);
         }
+        let step = (tries as usize - 1).min(DEAD_WAITS.len() - 1);
+        Next::Again(backoff::around(DEAD_WAITS[step], 0.1, jitter))
+    }
+
+    /// Counts the try and asks for a fresh link once; answers when it began.
+    fn after_bad_content(&mut self, now: Timestamp) -> Timestamp {
+        self.trouble.bad_tries += 1;
         self.trouble.wants_fresh |= !self.trouble.refreshed;
-        Next::Again(backoff::delay(
-            self.trouble.bad_tries,
-            policy.retry_max_interval,
-            None,
-            jitter,
-        ))
+        *self.trouble.bad_since.get_or_insert(now)
     }
 }
 

@@ -76,6 +76,7 @@ impl Draft {
         for success in answer.successes() {
             self.learn(success, true);
         }
+        self.answer_wishes();
         for failure in answer.failed() {
             let known =
                 |f: &crate::domain::task::Failure| (&f.code, &f.message) == (&failure.code, &failure.message);
@@ -94,6 +95,15 @@ impl Draft {
             && task.outcome == Outcome::Open
         {
             task.outcome = Outcome::Known;
+        }
+    }
+
+    /// Whoever still wants a fresh link now knows that there is none: the provider does not name the result any more.
+    fn answer_wishes(&mut self) {
+        for asset in self.file.assets.iter_mut().filter(|a| a.trouble.wants_fresh) {
+            asset.trouble.wants_fresh = false;
+            asset.trouble.refreshed = true;
+            self.changed.insert(asset.id.result.clone());
         }
     }
 

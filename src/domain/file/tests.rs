@@ -1,6 +1,7 @@
 //! The state machine: stories first, then properties over any sequence of reports, copies and time.
 
 mod claims;
+mod links;
 
 use super::*;
 use crate::domain::asset::{AssetReason, ObjectKey, SourceUrl, Stored};
@@ -405,6 +406,8 @@ fn f12_a_dead_link_gets_its_tries_its_time_and_fresh_links() {
                 "a fresh link before the second try"
             );
         }
+        let t = file.clone().ingest(answer(vec![success("a")]), &policy(), now, J);
+        file = apply(file, t);
         now = file.assets[0].due_at.unwrap_or(now);
         assert!(tries < 20);
     }
