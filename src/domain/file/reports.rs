@@ -367,7 +367,9 @@ fn new_asset(task: &Task, success: &Success, confirmed: bool, now: Timestamp) ->
     }
 }
 
+/// To the billionth of a dollar: finer digits are an artefact of adding, and would depend on which result came first.
 fn total_cost(assets: &[Asset]) -> Option<f64> {
     let costs: Vec<f64> = assets.iter().filter_map(|a| a.cost).collect();
-    (!costs.is_empty()).then(|| costs.iter().sum())
+    let total: f64 = costs.iter().sum();
+    (!costs.is_empty()).then(|| (total * 1e9).round() / 1e9)
 }

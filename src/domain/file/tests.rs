@@ -178,6 +178,23 @@ fn f18_some_of_several_fail_and_the_task_is_partial_with_the_reason() {
 }
 
 #[test]
+fn f17_the_cost_does_not_depend_on_which_result_came_first() {
+    let costing = |(name, cost): (&str, f64)| match success(name) {
+        Item::Success(success) => Item::Success(Success {
+            cost: Some(cost),
+            ..success
+        }),
+        other => other,
+    };
+    let total = |costs: [(&str, f64); 3]| {
+        let items = costs.map(costing).into();
+        submitted(3).ingest(answer(items), &policy(), at(60), J).task.cost
+    };
+    assert_eq!(total([("a", 0.1), ("b", 0.2), ("c", 0.3)]), Some(0.6));
+    assert_eq!(total([("c", 0.3), ("b", 0.2), ("a", 0.1)]), Some(0.6));
+}
+
+#[test]
 fn g8_a_forged_failure_changes_nothing_until_a_query_agrees() {
     let file = submitted(1);
     let mut asked = answer(vec![Item::Running]);
