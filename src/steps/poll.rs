@@ -10,6 +10,9 @@ use crate::ports::provider::{Provider, ProviderError};
 use crate::ports::store::Inquiry;
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 pub struct Poll<'a> {
     pub provider: &'a dyn Provider,
     pub clock: &'a dyn Clock,
@@ -31,16 +34,19 @@ pub async fn poll(ctx: &Poll<'_>, inquiries: &[Inquiry]) -> (Vec<Asked>, Option<
     };
     let mut asked = Vec::with_capacity(inquiries.len());
     for (inquiry, report) in inquiries.iter().zip(reports) {
-        let mut answer = report;
-        if answer.as_ref().is_some_and(Report::is_empty) && needs_archive(inquiry, ctx.clock.now()) {
-            answer = match ctx.provider.details(inquiry.file.task.id).await {
-                Ok(details) => Some(details.unwrap_or_default()),
-                Err(e) => {
-                    error = Some(e);
-                    None
-                }
-            };
-        }
+        let answer = match report {
+            Some(report) if wants_archive(inquiry, &report, ctx.clock.now()) => {
+                // A provider that is away for one question is not asked the next one at once.
+                let looked = match error.as_ref().is_some_and(is_away) {
+                    true => Err(()),
+                    false => in_archive(ctx, inquiry, report)
+                        .await
+                        .map_err(|e| error = Some(e)),
+                };
+                looked.ok()
+            }
+            other => other,
+        };
         let at_least = error
             .as_ref()
             .filter(|_| answer.is_none())
@@ -59,6 +65,36 @@ pub async fn poll(ctx: &Poll<'_>, inquiries: &[Inquiry]) -> (Vec<Asked>, Option<
         });
     }
     (asked, error)
+}
+
+/// An empty answer proves little, and a full one to an adopted task not how many results there are to be: without
+/// that, one finished result of several would pass for all of them.
+fn wants_archive(inquiry: &Inquiry, report: &Report, now: Timestamp) -> bool {
+    match report.is_empty() {
+        true => needs_archive(inquiry, now),
+        false => inquiry.file.task.number_results == 0,
+    }
+}
+
+/// The answer with what the archive adds: the last response where there was none, and what was asked for.
+async fn in_archive(ctx: &Poll<'_>, inquiry: &Inquiry, report: Report) -> Result<Report, ProviderError> {
+    let details = ctx
+        .provider
+        .details(inquiry.file.task.id)
+        .await?
+        .unwrap_or_default();
+    Ok(match report.is_empty() {
+        true => details,
+        false => Report {
+            request: details.request,
+            ..report
+        },
+    })
+}
+
+/// Whether the error is about the provider rather than about the one task that was asked for.
+fn is_away(error: &ProviderError) -> bool {
+    error.retry_after.is_some() || error.parked || matches!(error.code.as_str(), "unreachable" | "timeout")
 }
 
 /// Old, adopted, or about to be closed.
