@@ -51,13 +51,6 @@ pub async fn poll(ctx: &Poll<'_>, inquiries: &[Inquiry]) -> (Vec<Asked>, Option<
             .as_ref()
             .filter(|_| answer.is_none())
             .and_then(|e| e.retry_after);
-        if let Some(known) = answer.as_mut().filter(|a| !a.is_empty() && a.request.is_none())
-            && inquiry.file.task.number_results == 0
-        {
-            // Adopted: how many results were paid for stands in the archive alone. Unknown is asked again.
-            let details = ctx.provider.details(inquiry.file.task.id).await;
-            known.request = details.ok().flatten().and_then(|d| d.request);
-        }
         asked.push(Asked {
             answer,
             claims: claims(ctx, inquiry),
@@ -78,11 +71,12 @@ fn wants_archive(inquiry: &Inquiry, report: &Report, now: Timestamp) -> bool {
 
 /// The answer with what the archive adds: the last response where there was none, and what was asked for.
 async fn in_archive(ctx: &Poll<'_>, inquiry: &Inquiry, report: Report) -> Result<Report, ProviderError> {
-    let details = ctx
-        .provider
-        .details(inquiry.file.task.id)
-        .await?
-        .unwrap_or_default();
+    let details = match ctx.provider.details(inquiry.file.task.id).await {
+        Ok(details) => details.unwrap_or_default(),
+        // An archive that refuses to be asked must not keep back what the query said.
+        Err(e) if !report.is_empty() && !is_away(&e) => return Ok(report),
+        Err(e) => return Err(e),
+    };
     Ok(match report.is_empty() {
         true => details,
         false => Report {
