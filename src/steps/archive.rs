@@ -99,6 +99,9 @@ async fn look(ctx: &Archive<'_>, asset: &Asset) -> Option<CopyOutcome> {
         Ok(Compared::Absent) => None,
         Ok(Compared::Same) => Some(verified(ctx, intent.clone())),
         Ok(Compared::Other) => Some(CopyOutcome::NotStored(NotStored::Conflict)),
+        // Without the right to list, S3 says 403 of a key that is not there. Creating it is create-only, and a bucket
+        // that is really closed refuses that too.
+        Err(BlobError::Misconfigured { .. }) => None,
         Err(e) => Some(CopyOutcome::NotStored(store_trouble(&e))),
     }
 }

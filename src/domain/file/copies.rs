@@ -77,10 +77,10 @@ const DEAD_TRIES: u32 = 5;
 const DEAD_OVER: Duration = Duration::from_secs(20 * 60);
 /// A source that never dies nor delivers ends this long after `archive_by`.
 const UNAVAILABLE_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// Tries, and the time they take, before content that is no file is believed to be all there is: a CDN that is being
-/// mended answers with pages, too.
-const BAD_TRIES: u32 = 5;
-const BAD_OVER: Duration = DEAD_OVER;
+/// Tries, a fresh link among them, before content that is no file is believed to be all there is: a CDN that is being
+/// mended answers with pages, too, and the usual back-off gives it some minutes. Without an answer to the wish for a
+/// fresh link, twice as many.
+const BAD_TRIES: u32 = 8;
 /// Tries before a container we cannot read is kept as it is, one refresh among them: a cache that serves half a file
 /// for some seconds must not become the verdict on a paid one.
 const KEEP_TRIES: u32 = 4;
@@ -199,7 +199,7 @@ impl Asset {
                 self.trouble.wants_fresh = true;
                 self.after_trouble(Some(policy.retry_max_interval), policy, now, jitter)
             }
-            NotStored::NotAFile { .. } => self.after_no_file(now, jitter),
+            NotStored::NotAFile { .. } => self.after_no_file(policy, now, jitter),
             NotStored::NotUnderstood { .. } => {
                 self.after_bad_content(now);
                 Next::Again(backoff::delay(
@@ -274,21 +274,20 @@ impl Asset {
         ))
     }
 
-    fn after_no_file(&mut self, now: Timestamp, jitter: Jitter) -> Next {
-        let since = self.after_bad_content(now);
+    fn after_no_file(&mut self, policy: &Policy, now: Timestamp, jitter: Jitter) -> Next {
+        self.after_bad_content(now);
         let tries = self.trouble.bad_tries;
-        if tries >= BAD_TRIES && now.since(since) >= BAD_OVER {
+        if tries >= BAD_TRIES && (self.trouble.refreshed || tries >= 2 * BAD_TRIES) {
             return Next::Fail(AssetReason::BadContent);
         }
-        let step = (tries as usize - 1).min(DEAD_WAITS.len() - 1);
-        Next::Again(backoff::around(DEAD_WAITS[step], 0.1, jitter))
+        Next::Again(backoff::delay(tries, policy.retry_max_interval, None, jitter))
     }
 
-    /// Counts the try and asks for a fresh link once; answers when it began.
-    fn after_bad_content(&mut self, now: Timestamp) -> Timestamp {
+    /// Counts the try and asks for a fresh link once.
+    fn after_bad_content(&mut self, now: Timestamp) {
         self.trouble.bad_tries += 1;
         self.trouble.wants_fresh |= !self.trouble.refreshed;
-        *self.trouble.bad_since.get_or_insert(now)
+        self.trouble.bad_since.get_or_insert(now);
     }
 }
 
