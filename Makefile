@@ -1,13 +1,16 @@
 # Catchment: `make` prints this help.
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup dev dev-check run test check build openapi fmt
+.PHONY: help setup setup-tests dev dev-check run test check build openapi fmt
 
 help: ## Print this help
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install what a fresh Debian machine lacks (compiler, Python for the signature tests)
+setup: ## Install what building on a fresh Debian machine lacks
 	@tools/setup
+
+setup-tests: ## The same for the tests
+	@tools/setup tests
 
 dev: setup ## Build and run the whole main job on this machine: no account, no key, real videos
 	$(CARGO) run --locked --quiet -- dev
@@ -18,7 +21,7 @@ dev-check: setup ## 50 tasks through mild faults; fails if anything is lost
 run: setup ## Run the service with ./catchment.toml and the environment (RUNWARE_API_KEY, bucket, public address)
 	$(CARGO) run --locked --release --quiet -- serve
 
-test: setup ## Every test, crash tests included
+test: setup-tests ## Every test, crash tests included
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints
 
 check: ## What CI runs: tests, formatting, lints, layers
