@@ -85,7 +85,8 @@ pub struct DevSummary {
     pub callbacks_duplicate: u64,
     /// Tasks whose results a status query found before any callback.
     pub recovered_by_poll: u64,
-    /// Results made and not in the bucket, or with other bytes; and tasks without an end, or bought more than once.
+    /// Results made and not in the bucket, or with other bytes, and generations bought more than once. A task without an
+    /// end fails the run instead.
     pub lost: u64,
     pub stages: Stages,
 }
