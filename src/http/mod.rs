@@ -31,7 +31,7 @@ use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
-use crate::ports::store::Store;
+use crate::ports::store::{Inbox, Store};
 use crate::ports::wake::Wakeups;
 use crate::telemetry::Metrics;
 use std::ops::Deref;
@@ -49,6 +49,8 @@ pub struct Api {
 /// What an [`Api`] is made of.
 pub struct Ports {
     pub store: Arc<dyn Store>,
+    /// Where callbacks go: the store's own inbox, but for a measurement of what storing them costs.
+    pub inbox: Arc<dyn Inbox>,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub wakeups: Wakeups,
