@@ -1,7 +1,7 @@
 # Catchment: `make` prints this help.
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests dev dev-check run test check build bench large openapi fmt
+.PHONY: help setup setup-tests dev dev-check run test crash check build openapi fmt
 
 help: ## Print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,12 +24,16 @@ run: setup ## Run the service with ./catchment.toml and the environment (RUNWARE
 test: setup-tests ## Every test, crash tests included
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints
 
+crash: setup-tests ## SIGKILL at every named point, on both object stores (minutes)
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints --test crash -- --include-ignored
+
 check: ## What CI runs: tests, formatting, lints, layers
 	@.ci/run
 
 build: setup ## The release binary, target/release/catchment
 	$(CARGO) build --locked --release
 
+.PHONY: bench large
 bench: setup ## Measure against the goals and other tools (20 minutes; BENCH_ONLY=a,c BENCH_ROUNDS=5)
 	@benches/setup
 	$(CARGO) build --locked --release --bin catchment --example bench-tool
