@@ -12,6 +12,7 @@ from . import places
 from .process import Process, answers, free_ports, run
 
 CALLBACK_KEY = bytes(range(32))
+LOST = ("asset.failed", "asset.expired", "task.rejected", "task.failed", "task.timed_out")
 
 
 def token(task_uuid):
@@ -96,7 +97,7 @@ class Service:
                     "taskType": "videoInference",
                     "model": "klingai:avatar@2.0-pro",
                     "inputs": {"image": "https://cdn.example.com/a.png", "audio": "https://cdn.example.com/a.mp3"},
-                    "positivePrompt": f"A presenter [sim: video-size={size} render={render}]",
+                    "positivePrompt": f"A presenter [sim: video-size={size}, render={render}]",
                 }
                 for _ in range(min(100, count - len(ids)))
             ]
@@ -111,10 +112,10 @@ class Service:
         """Waits for so many archived files; their `asset.discovered` and `asset.archived` events."""
         discovered, archived, until = [], [], time.monotonic() + within
         while len(archived) < count:
-            page = self.events(after, ["asset.discovered", "asset.archived", "asset.failed", "asset.expired"])
+            page = self.events(after, ["asset.discovered", "asset.archived", *LOST])
             after = page["nextAfter"]
             for event in page["data"]:
-                if event["type"] in ("asset.failed", "asset.expired"):
+                if event["type"] in LOST:
                     raise RuntimeError(f"a file was lost: {event}")
                 (archived if event["type"] == "asset.archived" else discovered).append(event)
             if time.monotonic() > until:
@@ -147,7 +148,7 @@ class Simulator:
             "model": "klingai:avatar@2.0-pro",
             "deliveryMethod": "async",
             "inputs": {"image": "https://cdn.example.com/a.png", "audio": "https://cdn.example.com/a.mp3"},
-            "positivePrompt": f"A presenter [sim: video-size={size} render=1ms]",
+            "positivePrompt": f"A presenter [sim: video-size={size}, render=1ms]",
         }
         for start in range(0, count, 20):
             answer = self.ask("/v1", [{**task, "taskUUID": uuid} for uuid in ids[start : start + 20]])

@@ -6,6 +6,7 @@ mod disk; // no room left
 mod forged; // callbacks that lie
 mod journey; // the same run under lost and doubled callbacks
 mod keys; // keys and tenants beside a running service
+mod large; // many large files at once: memory, and callbacks meanwhile
 mod outages; // object store, provider and consumer that go and come back
 #[path = "../support/outside.rs"]
 mod outside;
