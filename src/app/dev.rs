@@ -247,6 +247,8 @@ fn simulator_options(options: &DevOptions) -> Result<crate::simulator::Options, 
     faults.stall_for = faults.stall_for.min(STALL);
     // A link that is dead for good is waited for an hour past its life before it is given up: not in a demonstration.
     faults.fresh_link = 1.0;
+    // One failure told for several results settles nothing: the rest is waited for until the deadline. Not here, either.
+    faults.one_error_for_all = 0.0;
     Ok(crate::simulator::Options {
         seed: options.seed,
         render_ms: 300..=2_000,
