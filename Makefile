@@ -5,7 +5,7 @@ SEED ?= 1
 ROUNDS ?= 200000
 HARSH_LOG ?= target/harsh.log
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests dev dev-check harsh fuzz run test check build openapi fmt
+.PHONY: help setup setup-tests dev dev-check harsh fuzz run test crash check build openapi fmt
 
 help: ## Print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ run: setup ## Run the service with ./catchment.toml and the environment (RUNWARE
 
 test: setup-tests ## Every test, crash tests included
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints
+
+crash: setup-tests ## SIGKILL at every named point, on both object stores (minutes)
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints --test crash -- --include-ignored
 
 check: ## What CI runs: tests, formatting, lints, layers
 	@.ci/run

@@ -37,7 +37,7 @@ impl Nginx {
             .unwrap()
             .port();
         fs::write(dir.path().join("nginx.conf"), configuration(port)).unwrap();
-        let child = Command::new("nginx")
+        let child = Command::new(program())
             .args(["-p", dir.path().to_str().unwrap(), "-c", "nginx.conf"])
             .args(["-e", "error.log"])
             .stdout(Stdio::null())
@@ -100,6 +100,16 @@ impl Nginx {
     pub fn served_at(&self, path: &str) -> Vec<Served> {
         let all = self.served().into_iter();
         all.filter(|served| served.path == path).collect()
+    }
+}
+
+/// Debian puts it where only the administrator's search path leads.
+fn program() -> &'static str {
+    let of_debian = "/usr/sbin/nginx";
+    if std::path::Path::new(of_debian).exists() {
+        of_debian
+    } else {
+        "nginx"
     }
 }
 
