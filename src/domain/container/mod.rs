@@ -104,6 +104,10 @@ pub struct ContainerCheck {
 }
 
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per copy, and nothing of it is to be on the heap"
+)]
 enum Stage {
     /// Fewer than `HEAD_BYTES` so far, or nothing but blanks. Leaves for any other stage once the head is full.
     Head,
