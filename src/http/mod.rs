@@ -31,12 +31,13 @@ use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
-use crate::ports::store::Store;
+use crate::ports::store::{EventPage, EventQuery, Store, StoreError};
 use crate::ports::wake::Wakeups;
 use crate::telemetry::Metrics;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What the handlers need. One for the whole process, shared by every listener.
@@ -79,6 +80,15 @@ impl Deref for Api {
     }
 }
 
+impl Api {
+    /// A read for an answer that lasts.
+    async fn stream_read(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let reads = &self.state.stream_reads.0;
+        let _turn = reads.acquire().await.expect("nobody closes it");
+        self.store.events(query).await
+    }
+}
+
 /// The settings the handlers read, by their names in the settings table.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
@@ -101,4 +111,14 @@ struct State {
     draining: CancellationToken,
     in_work: limits::InWork,
     writable: health::Writable,
+    stream_reads: StreamReads,
+}
+
+/// One read at a time for all streams together: however many there are, the other readers of the store go on.
+struct StreamReads(Semaphore);
+
+impl Default for StreamReads {
+    fn default() -> Self {
+        Self(Semaphore::new(1))
+    }
 }
