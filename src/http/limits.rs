@@ -3,6 +3,7 @@
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
+use super::rates::Rate;
 use actix_web::web;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ pub struct KeyLimits {
     pub concurrent_requests: u32,
     /// Of these, requests that wait: long polls and event streams.
     pub event_streams: u32,
+    pub rate: Rate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,6 +14,7 @@ mod json; // strict JSON, canonical JSON
 mod limits; // what one key may have in work
 mod openapi; // the document, generated from the handlers
 mod query; // query parameters, durations, long polls
+mod rates; // how fast one key may ask
 mod routes; // every route once
 pub mod sample_endpoint; // a consumer, for `dev` and the tests
 pub mod server; // listeners, limits of connections, orderly stop
@@ -25,6 +26,7 @@ mod unread; // bodies that nobody reads
 pub use endpoints::EndpointCheck;
 pub use limits::KeyLimits;
 pub use openapi::document;
+pub use rates::Rate;
 pub use routes::{Part, app, routes};
 
 use crate::domain::file::Policy;
@@ -64,10 +66,17 @@ pub struct Ports {
 
 impl Api {
     pub fn new(ports: Ports, settings: ApiSettings) -> Self {
+        let state = State {
+            draining: CancellationToken::new(),
+            in_work: limits::InWork::default(),
+            rates: rates::KeyRates::new(settings.key_limits.rate, ports.clock.clone()),
+            writable: health::Writable::default(),
+            stream_reads: Semaphore::new(1),
+        };
         Self {
             ports,
             settings,
-            state: State::default(),
+            state,
         }
     }
 }
@@ -83,8 +92,7 @@ impl Deref for Api {
 impl Api {
     /// A read for an answer that lasts.
     async fn stream_read(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
-        let reads = &self.state.stream_reads.0;
-        let _turn = reads.acquire().await.expect("nobody closes it");
+        let _turn = self.state.stream_reads.acquire().await.expect("nobody closes it");
         self.store.events(query).await
     }
 }
@@ -105,20 +113,12 @@ pub struct ApiSettings {
 }
 
 /// What the surface itself keeps between requests; nothing that must survive.
-#[derive(Default)]
 struct State {
     /// Ends long polls early, so that a stop need not wait for them.
     draining: CancellationToken,
     in_work: limits::InWork,
+    rates: rates::KeyRates,
     writable: health::Writable,
-    stream_reads: StreamReads,
-}
-
-/// One read at a time for all streams together: however many there are, the other readers of the store go on.
-struct StreamReads(Semaphore);
-
-impl Default for StreamReads {
-    fn default() -> Self {
-        Self(Semaphore::new(1))
-    }
+    /// One read at a time for all streams together: however many there are, the other readers of the store go on.
+    stream_reads: Semaphore,
 }

@@ -68,7 +68,11 @@ pub async fn step(
     walk: Walk,
 ) -> Result<(Walk, bool), StoreError> {
     let done = match (walk.chapter, keep.tasks) {
-        (Chapter::Documents, _) => store.erase_documents(now.minus(keep.documents), walk.after).await?,
+        (Chapter::Documents, _) => {
+            store
+                .erase_documents(now.minus(keep.documents), walk.after)
+                .await?
+        }
         (Chapter::Events, _) => store.remove_events(now.minus(keep.events), walk.after).await?,
         (Chapter::Tasks, Some(time)) => store.remove_tasks(now.minus(time), now, walk.after).await?,
         (Chapter::Tasks, None) => Removed { rows: 0, next: None },

@@ -32,7 +32,10 @@ pub async fn run(store: Arc<dyn Retention>, clock: Arc<dyn Clock>, keep: Keep, s
 }
 
 fn pace(keep: &Keep) -> Duration {
-    let shortest = keep.documents.min(keep.events).min(keep.tasks.unwrap_or(Duration::MAX));
+    let shortest = keep
+        .documents
+        .min(keep.events)
+        .min(keep.tasks.unwrap_or(Duration::MAX));
     (shortest / 10).clamp(SHORTEST, WALK_EVERY)
 }
 

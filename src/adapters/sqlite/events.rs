@@ -146,7 +146,12 @@ fn filtered(query: &EventQuery, after: u64, window_end: u64) -> (String, Vec<Val
         sql.push_str(" AND (e.task_id = (SELECT id FROM tasks WHERE uuid = ?) OR e.removed_task = ?)");
         values.extend([uuid.clone(), uuid]);
     }
-    one_of(&mut sql, &mut values, "e.kind", query.types.iter().map(|k| k.as_str().to_owned()));
+    one_of(
+        &mut sql,
+        &mut values,
+        "e.kind",
+        query.types.iter().map(|k| k.as_str().to_owned()),
+    );
     let model = "json_extract(e.data, '$.model')";
     one_of(&mut sql, &mut values, model, query.models.iter().cloned());
     for (key, value) in &query.labels {
@@ -161,7 +166,12 @@ fn filtered(query: &EventQuery, after: u64, window_end: u64) -> (String, Vec<Val
 }
 
 /// Nothing wanted is no condition.
-fn one_of(sql: &mut String, values: &mut Vec<Value>, what: &str, wanted: impl ExactSizeIterator<Item = String>) {
+fn one_of(
+    sql: &mut String,
+    values: &mut Vec<Value>,
+    what: &str,
+    wanted: impl ExactSizeIterator<Item = String>,
+) {
     if wanted.len() > 0 {
         let marks = vec!["?"; wanted.len()].join(", ");
         sql.push_str(&format!(" AND {what} IN ({marks})"));

@@ -58,11 +58,7 @@ pub async fn list(req: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse,
     }
 }
 
-async fn page(
-    api: &Api,
-    caller: &super::auth::Caller<'_>,
-    wanted: Wanted,
-) -> Result<HttpResponse, ApiError> {
+async fn page(api: &Api, caller: &super::auth::Caller<'_>, wanted: Wanted) -> Result<HttpResponse, ApiError> {
     let query = wanted.query(api, wanted.page_limit());
     let look = async || {
         let page = api.store.events(&query).await?;
@@ -80,9 +76,9 @@ impl Start {
     /// `CursorTooOld`: events that were asked for are gone.
     fn check(self, page: &EventPage) -> Result<(), ApiError> {
         match self {
-            Self::After(sequence) if sequence < page.oldest => Err(ApiError::CursorTooOld {
-                oldest: page.oldest,
-            }),
+            Self::After(sequence) if sequence < page.oldest => {
+                Err(ApiError::CursorTooOld { oldest: page.oldest })
+            }
             _ => Ok(()),
         }
     }

@@ -71,7 +71,11 @@ impl Wanted {
             task: query.parsed("task", "a task's UUID", TaskId::parse),
         };
         if form != Form::Page && !wanted.wait.is_zero() {
-            query.fault("wait", FaultCode::NotAllowed, "is for pages: a stream waits by itself");
+            query.fault(
+                "wait",
+                FaultCode::NotAllowed,
+                "is for pages: a stream waits by itself",
+            );
         }
         query.finish()?;
         Ok(wanted)
@@ -113,7 +117,11 @@ fn last_event_id(req: &HttpRequest, form: Form, query: &mut Query) -> Option<Sta
     let text = given.to_str().unwrap_or("?").trim();
     let id = number(text);
     if id.is_none() && !text.is_empty() {
-        query.fault(LAST_EVENT_ID, FaultCode::InvalidFormat, "must be the `id` of a message");
+        query.fault(
+            LAST_EVENT_ID,
+            FaultCode::InvalidFormat,
+            "must be the `id` of a message",
+        );
     }
     id.map(Start::After)
 }

@@ -1,6 +1,7 @@
 //! The HTTP surface over a real socket and the real store; only time may be the test's own.
 
 pub mod raw;
+pub mod stream;
 
 use async_trait::async_trait;
 use catchment::adapters::manual_clock::ManualClock;
@@ -11,8 +12,8 @@ use catchment::domain::file::Policy;
 use catchment::domain::ids::{Digest, TaskId, Tenant};
 use catchment::domain::time::Timestamp;
 use catchment::domain::token::CallbackKeys;
-use catchment::http::server::{Listeners, Running, ServerLimits, start};
-use catchment::http::{Api, ApiSettings, EndpointCheck, KeyLimits, Ports};
+use catchment::http::server::{Deadlines, Listeners, Running, ServerLimits, start};
+use catchment::http::{Api, ApiSettings, EndpointCheck, KeyLimits, Ports, Rate};
 use catchment::ports::clock::Clock;
 use catchment::ports::health::Health;
 use catchment::ports::store::{Accounts as _, NewApiKey};
@@ -21,6 +22,7 @@ use catchment::telemetry::Metrics;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +53,8 @@ pub struct Setup {
     pub callback: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub key_limits: KeyLimits,
+    pub max_connections: usize,
+    pub deadlines: Deadlines,
 }
 
 impl Default for Setup {
@@ -60,11 +64,26 @@ impl Default for Setup {
             listen: loopback(),
             callback: None,
             admin: None,
-            key_limits: KeyLimits {
-                concurrent_requests: 64,
-                event_streams: 32,
-            },
+            key_limits: key_limits(),
+            max_connections: 256,
+            deadlines: Deadlines::default(),
         }
+    }
+}
+
+pub fn key_limits() -> KeyLimits {
+    KeyLimits {
+        concurrent_requests: 64,
+        event_streams: 32,
+        rate: rate(10_000, 10_000),
+    }
+}
+
+pub fn rate(per_second: u32, burst: u32) -> Rate {
+    let some = |n| NonZeroU32::new(n).unwrap();
+    Rate {
+        per_second: some(per_second),
+        burst: some(burst),
     }
 }
 
@@ -116,7 +135,8 @@ impl Service {
         };
         let limits = ServerLimits {
             workers: 2,
-            max_connections: 256,
+            max_connections: setup.max_connections,
+            deadlines: setup.deadlines,
         };
         let running = start(listeners, limits, Api::new(ports, settings(setup.key_limits))).unwrap();
         Self {
@@ -180,6 +200,11 @@ impl Service {
 
     pub async fn stop(&mut self) {
         self.running.take().unwrap().stop().await;
+    }
+
+    /// Where its database lies.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// What a process that starts after this one was killed would find.
