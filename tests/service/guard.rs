@@ -168,14 +168,14 @@ async fn t10_endless_oversized_compressed_and_moved_sources_are_never_archived()
         provider.result(&uuid(n), json!({ "videoUUID": uuid(100 + n), "videoURL": link }));
         serve.submit(&task(n, "")).await;
     }
-    for n in 0..3 {
+    for (n, link) in links.iter().enumerate().take(3) {
         let task = serve.wait_status(&uuid(n), "failed").await;
         let asset = &task["assets"][0];
         assert_eq!(
             (&asset["status"], &asset["reason"]),
             (&json!("failed"), &json!("too_large")),
             "{}",
-            links[n]
+            link
         );
     }
     // Neither is a file, and either may be one later: tried again, never believed.
