@@ -89,7 +89,7 @@ const SPOILED: &[Wrong] = &[
 ];
 
 fn stage(cases: &[&'static Wrong]) -> impl FnMut(&Asked) -> Act + Send + use<> {
-    let mut left: BTreeMap<String, (usize, fn() -> Act)> = BTreeMap::new();
+    let mut left = BTreeMap::new();
     for (n, wrong) in cases.iter().enumerate() {
         left.insert(uuid(n), (wrong.times, wrong.act));
     }
