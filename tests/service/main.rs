@@ -19,5 +19,6 @@ mod signatures; // verified by somebody else's code
 mod sources; // files that are not what they should be
 mod stand_in; // a provider whose links lead anywhere
 mod start; // what keeps it from starting
+mod stores; // what an object store gets wrong
 mod wire; // a connection that can be cut
 mod world; // what the stories do and look at
