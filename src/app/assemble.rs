@@ -23,11 +23,12 @@ use crate::ports::provider::Provider;
 use crate::ports::source::Sources;
 use crate::ports::store::{Accounts as _, Inbox, Leases as _};
 use crate::ports::wake::Wakeups;
+use crate::steps::retain::Keep;
 use crate::telemetry::Metrics;
 use crate::worker::jobs::{Copies, Deliveries, Queries, Shared, Submissions};
 use crate::worker::park::Park;
 use crate::worker::supervisor::Workers;
-use crate::worker::{Loop, relay};
+use crate::worker::{Loop, relay, retention};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -44,6 +45,8 @@ pub struct Assembly {
     pub s3_access: Access,
     /// In the place of the store's own inbox: only to measure what storing callbacks costs.
     pub inbox: Option<Arc<dyn Inbox>>,
+    /// How long sources are waited for.
+    pub patience: Patience,
 }
 
 impl Assembly {
@@ -54,8 +57,15 @@ impl Assembly {
             rng: Arc::new(SystemRng),
             s3_access: Access::DefaultChain,
             inbox: None,
+            patience: Patience::default(),
         }
     }
+}
+
+/// How others are reached, where no setting says so.
+struct OutsideOptions {
+    s3_access: Access,
+    patience: Patience,
 }
 
 /// A running service.
@@ -93,6 +103,7 @@ impl Service {
             rng,
             s3_access,
             inbox,
+            patience,
         } = assembly;
         settings.check(Purpose::Serve)?;
         make_room_for_connections(settings.limits.max_connections);
@@ -117,7 +128,10 @@ impl Service {
         let http = start_http(&settings, &shared, inbox, &keys, &guard)?;
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
-        start_workers(&mut workers, &settings, &shared, keys, base, &guard, s3_access).await?;
+        let outside = OutsideOptions { s3_access, patience };
+        start_workers(&mut workers, &settings, &shared, keys, base, &guard, outside).await?;
+        let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
+        workers.spawn("retention", old);
         let Shared { metrics, health, .. } = shared;
         Ok(Self {
             store,
@@ -306,6 +320,14 @@ fn policy(settings: &Settings) -> Policy {
     }
 }
 
+fn keep(settings: &Settings) -> Keep {
+    Keep {
+        documents: settings.tasks.keep_request,
+        events: settings.events.retention,
+        tasks: settings.tasks.retention,
+    }
+}
+
 /// One dialer for every address that somebody else named.
 fn guarded_client(settings: &Settings) -> Result<GuardedClient, AppError> {
     let rule = AddressRule::new(settings.net.allow_private.clone());
@@ -324,10 +346,11 @@ async fn start_workers(
     keys: CallbackKeys,
     callback_base: String,
     guard: &GuardedClient,
-    s3_access: Access,
+    outside: OutsideOptions,
 ) -> Result<(), AppError> {
     let provider = provider(settings, shared)?;
-    let blobs: Arc<dyn Blobs> = Arc::new(S3Blobs::connect(s3_options(settings, s3_access)).await);
+    let s3 = Arc::new(S3Blobs::connect(s3_options(settings, outside.s3_access)).await);
+    let blobs: Arc<dyn Blobs> = s3.clone();
     let schedule = Schedule(settings.events.schedule.clone());
     let hosts = settings.archive.allowed_hosts.clone();
     let stop = workers.stopping();
@@ -357,7 +380,7 @@ async fn start_workers(
     workers.start("poll", queries, env(in_flight));
     let copies = Copies {
         shared: shared.clone(),
-        sources: sources(settings)?,
+        sources: sources(settings, outside.patience)?,
         blobs: blobs.clone(),
         keys: KeyRule {
             template: settings.archive.key_template.as_str().to_owned(),
@@ -389,11 +412,15 @@ async fn start_workers(
             stop.clone(),
         ),
     );
-    let again = settings.retry.max_interval;
-    workers.spawn(
-        "probe",
-        probe::run(blobs, shared.health.clone(), clock, again, stop),
-    );
+    let probe = probe::Probe {
+        blobs,
+        promises: s3,
+        prefix: settings.s3.prefix.clone(),
+        health: shared.health.clone(),
+        clock,
+        again: settings.retry.max_interval,
+    };
+    workers.spawn("probe", probe::run(probe, stop));
     Ok(())
 }
 
@@ -408,11 +435,11 @@ fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<dyn Provider>, A
     Ok(Arc::new(client.map_err(|e| AppError::failed(e.to_string(), e))?))
 }
 
-fn sources(settings: &Settings) -> Result<Arc<dyn Sources>, AppError> {
+fn sources(settings: &Settings, patience: Patience) -> Result<Arc<dyn Sources>, AppError> {
     let options = SourceOptions {
         user_agent: USER_AGENT.to_owned(),
         allowed_hosts: settings.archive.allowed_hosts.clone(),
-        patience: Patience::default(),
+        patience,
     };
     let sources = HttpSources::new(AddressRule::new(settings.net.allow_private.clone()), options);
     Ok(Arc::new(sources.map_err(|e| AppError::failed(NO_CLIENT, e))?))
