@@ -1,5 +1,6 @@
 //! The parts put together, started in order and stopped in order.
 
+use super::copying::CopyThreads;
 use super::{AppError, keyfile, probe};
 use crate::adapters::guard::{GuardSettings, GuardedClient};
 use crate::adapters::runware::{RunwareClient, RunwareOptions};
@@ -34,6 +35,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tracing::{info, warn};
 use url::Url;
 
@@ -66,6 +68,8 @@ impl Assembly {
 struct OutsideOptions {
     s3_access: Access,
     patience: Patience,
+    /// Where copies run.
+    copying: Handle,
 }
 
 /// A running service.
@@ -76,6 +80,7 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     http: http::server::Running,
     workers: Workers,
+    _copying: CopyThreads,
 }
 
 /// A lease outlives a stall of a few seconds; a killed worker's work is taken up after it.
@@ -128,7 +133,12 @@ impl Service {
         let http = start_http(&settings, &shared, inbox, &keys, &guard)?;
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
-        let outside = OutsideOptions { s3_access, patience };
+        let copying = CopyThreads::start()?;
+        let outside = OutsideOptions {
+            s3_access,
+            patience,
+            copying: copying.handle().clone(),
+        };
         start_workers(&mut workers, &settings, &shared, keys, base, &guard, outside).await?;
         let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
         workers.spawn("retention", old);
@@ -140,6 +150,7 @@ impl Service {
             clock,
             http,
             workers,
+            _copying: copying,
         })
     }
 
@@ -388,7 +399,8 @@ async fn start_workers(
         },
         max_object_bytes: settings.archive.max_object_size.0,
     };
-    workers.start("archive", copies, env(settings.archive.concurrency));
+    let concurrency = settings.archive.concurrency;
+    workers.start_on(&outside.copying, "archive", copies, env(concurrency));
     let sink = Arc::new(WebhookSink::new(
         guard.clone(),
         shared.clock.clone(),
