@@ -113,7 +113,10 @@ fn read(path: &PathBuf) -> io::Result<Vec<Callback>> {
     let bad = || io::Error::new(io::ErrorKind::InvalidData, "a line that is no token");
     let callback = |token: &str| {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
-        let task = bytes.get(1..17).and_then(|b| Uuid::from_slice(b).ok()).ok_or_else(bad)?;
+        let task = bytes
+            .get(1..17)
+            .and_then(|b| Uuid::from_slice(b).ok())
+            .ok_or_else(bad)?;
         Ok(Callback {
             token: token.to_owned(),
             task,
@@ -247,7 +250,11 @@ impl Answer {
         };
         let bad = || io::Error::new(io::ErrorKind::InvalidData, "an answer this loader does not read");
         let head = std::str::from_utf8(&buffer[..head_bytes]).map_err(|_| bad())?;
-        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(bad)?;
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .ok_or_else(bad)?;
         let (mut length, mut closes) = (None, false);
         for line in head.split("\r\n").skip(1) {
             let (name, value) = line.split_once(':').ok_or_else(bad)?;

@@ -1,9 +1,6 @@
 //! The parts of `make bench` that must be fast or must be ours: servers, a load generator, a database of any size.
 //! `benches/bench.py` starts them; each prints one line of JSON. See `benches/README.md`.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "measures real time on a real machine"
-)]
+#![expect(clippy::disallowed_methods, reason = "measures real time on a real machine")]
 
 mod forgetful; // the service, but callbacks are not stored
 mod latencies; // percentiles

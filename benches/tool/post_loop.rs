@@ -75,7 +75,10 @@ async fn post_until(
     while Instant::now() < until {
         let began = Instant::now();
         let request = client.request(Method::POST, url.clone(), Purpose::Endpoint)?;
-        let request = request.headers(headers.clone()).body(BODY).timeout(Duration::from_secs(15));
+        let request = request
+            .headers(headers.clone())
+            .body(BODY)
+            .timeout(Duration::from_secs(15));
         let answer = request.send().await?;
         if !answer.status().is_success() {
             return Err(format!("answered {}", answer.status()).into());

@@ -75,9 +75,18 @@ const TASK: &str = "INSERT INTO tasks (uuid, tenant, version, status, origin, su
 /// Random ids as clients make them, but in order, so that ten million go in within minutes.
 fn settled(tx: &Transaction<'_>, n: u64, of: u64, now: i64) -> rusqlite::Result<()> {
     let uuid = spread(n, of);
-    let created = now - 90 * DAY_MS + i64::try_from(n).unwrap_or(0) * 89 * DAY_MS / i64::try_from(of).unwrap_or(1);
+    let created =
+        now - 90 * DAY_MS + i64::try_from(n).unwrap_or(0) * 89 * DAY_MS / i64::try_from(of).unwrap_or(1);
     tx.prepare_cached(TASK)?.execute(params![
-        uuid.as_bytes(), "completed", "known", 1, 5, created, created + DAY_MS, created + 200_000, None::<i64>
+        uuid.as_bytes(),
+        "completed",
+        "known",
+        1,
+        5,
+        created,
+        created + DAY_MS,
+        created + 200_000,
+        None::<i64>
     ])?;
     let task = tx.last_insert_rowid();
     let entry = json!({ "taskUUID": uuid, "status": "accepted", "origin": "submitted", "createdAt": "2026-01-02T03:04:05.678Z", "adjusted": [] });
@@ -108,22 +117,46 @@ fn open(tx: &Transaction<'_>, n: u64, now: i64) -> rusqlite::Result<()> {
     // Polling is for callbacks that stay away: here none do.
     let due = now + DAY_MS;
     tx.prepare_cached(TASK)?.execute(params![
-        uuid.as_bytes(), "submitted", "open", 0, 2, now, now + 30 * DAY_MS, None::<i64>, due
+        uuid.as_bytes(),
+        "submitted",
+        "open",
+        0,
+        2,
+        now,
+        now + 30 * DAY_MS,
+        None::<i64>,
+        due
     ])?;
     let task = tx.last_insert_rowid();
     document(tx, task, &uuid, "{}", Some("{}"))
 }
 
-fn document(tx: &Transaction<'_>, task: i64, uuid: &Uuid, entry: &str, document: Option<&str>) -> rusqlite::Result<()> {
-    tx.prepare_cached("INSERT INTO task_documents (task_id, fingerprint, entry, document) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![task, Sha256::digest(uuid.as_bytes()).as_slice(), entry, document])?;
+fn document(
+    tx: &Transaction<'_>,
+    task: i64,
+    uuid: &Uuid,
+    entry: &str,
+    document: Option<&str>,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO task_documents (task_id, fingerprint, entry, document) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![
+        task,
+        Sha256::digest(uuid.as_bytes()).as_slice(),
+        entry,
+        document
+    ])?;
     Ok(())
 }
 
 /// The event that endpoints get most often.
 fn event(tx: &Transaction<'_>, n: u64, now: i64) -> rusqlite::Result<()> {
     let uuid = open_id(n);
-    let (task, id) = (uuid.to_string(), EventId::derive(&[&uuid.to_string(), "asset.archived"]));
+    let (task, id) = (
+        uuid.to_string(),
+        EventId::derive(&[&uuid.to_string(), "asset.archived"]),
+    );
     let data = json!({
         "taskUUID": task, "resultId": task, "model": "klingai:avatar@2.0-pro", "labels": { "customer": "acme" },
         "round": 1, "bucket": "bench", "key": format!("{task}/{task}.mp4"), "size": 209_715_200,
