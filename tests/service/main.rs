@@ -6,11 +6,14 @@ mod disk; // no room left
 mod forged; // callbacks that lie
 mod journey; // the same run under lost and doubled callbacks
 mod keys; // keys and tenants beside a running service
+mod listen; // the log at the command line
 mod outages; // object store, provider and consumer that go and come back
 #[path = "../support/outside.rs"]
 mod outside;
+mod retention; // what is too old goes
 mod signatures; // verified by somebody else's code
 mod sources; // files that are not what they should be
 mod start; // what keeps it from starting
+mod streams; // live readers and killed services
 mod wire; // a connection that can be cut
 mod world; // what the stories do and look at
