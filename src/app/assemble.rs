@@ -331,7 +331,8 @@ async fn start_workers(
     s3_access: Access,
 ) -> Result<(), AppError> {
     let provider = provider(settings, shared)?;
-    let blobs: Arc<dyn Blobs> = Arc::new(S3Blobs::connect(s3_options(settings, s3_access)).await);
+    let s3 = Arc::new(S3Blobs::connect(s3_options(settings, s3_access)).await);
+    let blobs: Arc<dyn Blobs> = s3.clone();
     let schedule = Schedule(settings.events.schedule.clone());
     let hosts = settings.archive.allowed_hosts.clone();
     let stop = workers.stopping();
@@ -393,11 +394,15 @@ async fn start_workers(
             stop.clone(),
         ),
     );
-    let again = settings.retry.max_interval;
-    workers.spawn(
-        "probe",
-        probe::run(blobs, shared.health.clone(), clock, again, stop),
-    );
+    let probe = probe::Probe {
+        blobs,
+        promises: s3,
+        prefix: settings.s3.prefix.clone(),
+        health: shared.health.clone(),
+        clock,
+        again: settings.retry.max_interval,
+    };
+    workers.spawn("probe", probe::run(probe, stop));
     Ok(())
 }
 

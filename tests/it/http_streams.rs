@@ -354,7 +354,12 @@ async fn f21_readers_that_stall_do_not_keep_the_write_ahead_log_from_being_empti
     // What was written until now is moved into the file, as far as a reader lets it.
     let beside = rusqlite::Connection::open(service.dir().join("catchment.db")).unwrap();
     let moved = |row: &rusqlite::Row<'_>| row.get::<_, i64>(2);
-    assert!(beside.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], moved).unwrap() > 0);
+    assert!(
+        beside
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], moved)
+            .unwrap()
+            > 0
+    );
     let (before, _) = sizes(&service);
     let mut longest = 0;
     for _ in 0..40 {
@@ -364,6 +369,9 @@ async fn f21_readers_that_stall_do_not_keep_the_write_ahead_log_from_being_empti
     assert!(longest < 40 * MIB, "the log grew to {longest} bytes");
     // Under a read that stays open no page written after its beginning gets into the file.
     let (after, _) = sizes(&service);
-    assert!(after > before + MIB, "nothing was moved: {before} to {after} bytes");
+    assert!(
+        after > before + MIB,
+        "nothing was moved: {before} to {after} bytes"
+    );
     drop(stalled);
 }
