@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 /// The newest schema.
-const LATEST: i32 = 1;
+const LATEST: i32 = 3;
 
 fn try_open(path: &Path, role: Role) -> Result<Arc<SqliteStore>, OpenError> {
     SqliteStore::open(OpenOptions {

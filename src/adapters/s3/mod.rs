@@ -6,6 +6,7 @@
 mod body;
 mod connect;
 mod errors;
+mod links;
 mod look;
 mod options;
 mod parts;

@@ -1,6 +1,7 @@
 //! What people look at: the list of tasks, one task's story, the figures. Short read transactions, whatever is asked.
 
 use super::events::last_sequence;
+use super::task_webhooks::webhook_lines;
 use super::fault::{Fault, corrupt};
 use super::rows::{Cells, int, load_file, ms, task_key, word};
 use crate::domain::delivery::DeliveryStatus;
@@ -134,6 +135,7 @@ pub(super) fn timeline(conn: &Connection, id: TaskId) -> Result<Vec<TimelineLine
     let mut lines = written_lines(conn, key)?;
     lines.extend(callback_lines(conn, key)?);
     lines.extend(attempt_lines(conn, key)?);
+    lines.extend(webhook_lines(conn, key)?);
     lines.sort_by_key(|line| line.at); // stable: what happened in one millisecond stays in the order above
     Ok(lines)
 }
