@@ -89,7 +89,11 @@ impl WebhookSink {
         let url = Url::parse(&delivery.endpoint.url).map_err(|_| "invalid_url")?;
         let request = self.client.request(Method::POST, url, Purpose::Endpoint);
         let request = request.map_err(refusal_code)?;
-        let sent = request.headers(headers).body(body.bytes).timeout(self.timeout).send();
+        let sent = request
+            .headers(headers)
+            .body(body.bytes)
+            .timeout(self.timeout)
+            .send();
         sent.await.map_err(|error| match error {
             SendError::Refused(refusal) => refusal_code(refusal),
             SendError::Failed(error) => failure_code(&error),

@@ -104,7 +104,10 @@ mod tests {
         }
         for kind in [TaskFailed, TaskTimedOut, TaskRejected, TaskPartial] {
             assert!(is_told(&event(kind, Some(1)), 0), "{kind}: nothing came of it");
-            assert!(is_told(&event(kind, Some(2)), 1), "{kind}: one result failed at the provider");
+            assert!(
+                is_told(&event(kind, Some(2)), 1),
+                "{kind}: one result failed at the provider"
+            );
             assert!(!is_told(&event(kind, Some(1)), 1), "{kind}: its asset was told");
         }
         let others = EventKind::ALL.into_iter().filter(|k| !has_provider_shape(*k));

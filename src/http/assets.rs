@@ -133,7 +133,10 @@ async fn link(api: &Api, asset: &Asset, download: bool) -> Result<String, ApiErr
     match api.links.link(to).await {
         Ok(link) => Ok(link.into()),
         Err(e) => {
-            tracing::warn!(error = &*e as &dyn std::error::Error, "no link could be signed: {e}");
+            tracing::warn!(
+                error = &*e as &dyn std::error::Error,
+                "no link could be signed: {e}"
+            );
             Err(ApiError::ObjectStoreUnavailable)
         }
     }

@@ -27,7 +27,9 @@ pub async fn call_task(ctx: &CallTask<'_>, lease: Lease<Delivery>) -> Result<Aft
     let outcome = ctx.sink.deliver(delivery).await;
     crash_point!("call_task.after_try");
     let now = ctx.clock.now();
-    let after = ctx.schedule.after(delivery.attempt, &outcome, now, ctx.rng.jitter());
+    let after = ctx
+        .schedule
+        .after(delivery.attempt, &outcome, now, ctx.rng.jitter());
     let settled = SettledTaskDelivery {
         id: delivery.id,
         epoch: lease.epoch,

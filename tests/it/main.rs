@@ -1,9 +1,11 @@
 //! Stories told over real sockets, against the real store.
 
 mod harness;
+mod http_assets;
 mod http_callback;
 mod http_events;
 mod http_faults;
+mod http_limits;
 mod http_server;
 mod http_submit;
 mod http_tenants;

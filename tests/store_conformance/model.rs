@@ -98,7 +98,9 @@ impl Claimed {
         match self.held.clone() {
             Held::Task { id, epoch } => Fence::Task { id, epoch },
             Held::Asset { id, epoch } => Fence::Asset { id, epoch },
-            Held::Delivery { .. } | Held::TaskDelivery { .. } => unreachable!("the model claims no deliveries"),
+            Held::Delivery { .. } | Held::TaskDelivery { .. } => {
+                unreachable!("the model claims no deliveries")
+            }
         }
     }
 }
@@ -422,7 +424,9 @@ impl Row {
         match held {
             Held::Task { .. } => &mut self.lease,
             Held::Asset { id, .. } => self.assets.get_mut(&id.result).unwrap(),
-            Held::Delivery { .. } | Held::TaskDelivery { .. } => unreachable!("the model claims no deliveries"),
+            Held::Delivery { .. } | Held::TaskDelivery { .. } => {
+                unreachable!("the model claims no deliveries")
+            }
         }
     }
 

@@ -39,6 +39,9 @@ mod tests {
     #[test]
     fn t8_a_name_stays_inside_its_quotes() {
         assert_eq!(attachment("a b.mp4"), "attachment; filename=\"a b.mp4\"");
-        assert_eq!(attachment("\"; x=\r\nü"), "attachment; filename=\"%22; x=%0D%0A%C3%BC\"");
+        assert_eq!(
+            attachment("\"; x=\r\nü"),
+            "attachment; filename=\"%22; x=%0D%0A%C3%BC\""
+        );
     }
 }

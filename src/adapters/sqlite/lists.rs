@@ -1,9 +1,9 @@
 //! What people look at: the list of tasks, one task's story, the figures. Short read transactions, whatever is asked.
 
 use super::events::last_sequence;
-use super::task_webhooks::webhook_lines;
 use super::fault::{Fault, corrupt};
 use super::rows::{Cells, int, load_file, ms, task_key, word};
+use super::task_webhooks::webhook_lines;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{TaskId, Tenant};

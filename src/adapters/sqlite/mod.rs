@@ -27,19 +27,19 @@ pub use migrate::{SCHEMA, Upgrade};
 pub use open::{OpenError, OpenOptions, Opened, Role, migrate};
 
 use crate::domain::delivery::{Delivery, Endpoint};
+use crate::domain::event::Event;
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{Digest, EndpointId, TaskId, Tenant};
 use crate::domain::lease::{Fence, Lease};
 use crate::domain::time::Timestamp;
 use crate::domain::transition::Transition;
-use crate::domain::event::Event;
 use crate::ports::sinks::Sinks;
-use crate::ports::task_webhooks::{SettledTaskDelivery, TaskBrief, TaskWebhooks};
 use crate::ports::store::{
     Accepted, Accounts, ApiKey, Claim, CopyJob, EventPage, EventQuery, FannedOut, Figures, Held, Inbox,
     Inquiry, Leases, NewApiKey, NewReceipt, NewSubmission, Outbox, Queue, Recorded, SettledDelivery,
     StoreError, TaskPage, TaskQuery, TaskStore, TimelineLine,
 };
+use crate::ports::task_webhooks::{SettledTaskDelivery, TaskBrief, TaskWebhooks};
 use async_trait::async_trait;
 use fault::Fault;
 use readers::Readers;
@@ -399,7 +399,8 @@ impl TaskWebhooks for SqliteStore {
     }
 
     async fn brief(&self, id: TaskId) -> Result<Option<TaskBrief>, StoreError> {
-        self.read("brief", move |conn| task_webhooks::brief(conn, id)).await
+        self.read("brief", move |conn| task_webhooks::brief(conn, id))
+            .await
     }
 }
 

@@ -25,9 +25,7 @@ pub(super) fn insert_webhook(conn: &Connection, task: i64, webhook: &TaskWebhook
 
 /// Makes the deliveries of a commit's events, after the assets and the events themselves were written.
 pub(super) fn tell_webhook(conn: &Connection, task: i64, events: &[NewEvent]) -> Result<(), Fault> {
-    let candidates = events
-        .iter()
-        .filter(|e| task_webhook::has_provider_shape(e.kind));
+    let candidates = events.iter().filter(|e| task_webhook::has_provider_shape(e.kind));
     for event in candidates {
         let assets: Option<u32> = conn
             .prepare_cached(
@@ -76,15 +74,19 @@ pub(super) fn claim(
 
 /// The wait is a setting, which a commit of the core does not know.
 fn add_first_wait(conn: &Connection, first_wait: Duration) -> Result<(), Fault> {
-    conn.prepare_cached("UPDATE task_deliveries SET status = 'pending', due_at = due_at + ?1 WHERE status = 'new'")?
-        .execute([length_ms(first_wait)])?;
+    conn.prepare_cached(
+        "UPDATE task_deliveries SET status = 'pending', due_at = due_at + ?1 WHERE status = 'new'",
+    )?
+    .execute([length_ms(first_wait)])?;
     Ok(())
 }
 
 /// Live leases per origin.
 fn in_flight(conn: &Connection, c: &Claim) -> Result<HashMap<String, u32>, Fault> {
     let counts = conn
-        .prepare_cached("SELECT origin, count(*) FROM task_deliveries WHERE lease_until > ?1 GROUP BY origin")?
+        .prepare_cached(
+            "SELECT origin, count(*) FROM task_deliveries WHERE lease_until > ?1 GROUP BY origin",
+        )?
         .query_map([ms(c.now)], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     Ok(counts)

@@ -4,8 +4,8 @@
 use super::events::append_events;
 use super::fault::{Fault, corrupt};
 use super::json;
-use super::task_webhooks::{insert_webhook, tell_webhook};
 use super::rows::{Sha, insert_task, int, ms, put_asset, task_key, update_task};
+use super::task_webhooks::{insert_webhook, tell_webhook};
 use crate::domain::ids::{AssetId, Digest, TaskId, Tenant};
 use crate::domain::lease::Fence;
 use crate::domain::task::TaskState;

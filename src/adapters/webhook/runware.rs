@@ -164,10 +164,16 @@ mod tests {
             object!({"taskType": "videoInference", "taskUUID": "t", "status": "success", "videoUUID": "r",
                 "videoURL": "L", "cost": 1.5})
         );
-        assert_eq!(told("r", Some("image/png"), Some("imageInference"))["imageURL"], "L");
+        assert_eq!(
+            told("r", Some("image/png"), Some("imageInference"))["imageURL"],
+            "L"
+        );
         assert_eq!(told("r", Some("audio/mpeg"), None)["taskType"], "audioInference");
         let unknown = told("i2", Some("application/octet-stream"), Some("3dInference"));
-        assert_eq!((&unknown["resultIndex"], &unknown["mediaURL"]), (&object!(2), &object!("L")));
+        assert_eq!(
+            (&unknown["resultIndex"], &unknown["mediaURL"]),
+            (&object!(2), &object!("L"))
+        );
         assert!(unknown.get("mediaUUID").is_none());
         assert!(told("u-00", Some("video/mp4"), None).get("videoUUID").is_none());
     }
@@ -198,6 +204,9 @@ mod tests {
         about.result_id = Some("r".to_owned());
         about.reason = Some("source_gone".to_owned());
         let lost = lost(&about, &brief(Some("videoInference")));
-        assert_eq!((&lost["code"], &lost["videoUUID"]), (&object!("source_gone"), &object!("r")));
+        assert_eq!(
+            (&lost["code"], &lost["videoUUID"]),
+            (&object!("source_gone"), &object!("r"))
+        );
     }
 }

@@ -23,7 +23,10 @@ pub async fn check_addresses(api: &Api, tasks: &[(String, &Map<String, Value>)],
         .iter()
         .filter_map(|(at, task)| Some((at.as_str(), url(task).filter(Url::has_host)?)))
         .collect();
-    let places: HashMap<String, Url> = wanted.iter().map(|(_, url)| (place(url).into(), place(url))).collect();
+    let places: HashMap<String, Url> = wanted
+        .iter()
+        .map(|(_, url)| (place(url).into(), place(url)))
+        .collect();
     let judge = async |(name, url): (String, Url)| (name, api.endpoint_check.check(&url).await.err());
     let refused: HashMap<String, Option<GuardError>> = join_all(places.into_iter().map(judge))
         .await
@@ -32,7 +35,11 @@ pub async fn check_addresses(api: &Api, tasks: &[(String, &Map<String, Value>)],
     for (at, url) in &wanted {
         let refusal = refused.get(place(url).as_str()).copied().flatten();
         if let Some(e) = refusal.filter(|e| !e.is_retryable()) {
-            faults.add(member(at, NAME), FaultCode::NotAllowed, format!("{e} ({})", e.code()));
+            faults.add(
+                member(at, NAME),
+                FaultCode::NotAllowed,
+                format!("{e} ({})", e.code()),
+            );
         }
     }
 }
@@ -42,7 +49,6 @@ fn place(url: &Url) -> Url {
     let mut place = url.clone();
     place.set_path("");
     place.set_query(None);
-    place.set_fragment(None);
     place
 }
 
@@ -72,7 +78,9 @@ pub async fn redrive(
     let caller = api.caller(&req).await?;
     let id = TaskId::parse(&path).ok_or(ApiError::NotFound)?;
     let redriven = api.store.redrive_task(&caller.tenant, id, api.clock.now()).await;
-    let redriven = redriven.map_err(|e| api.store_error(e))?.ok_or(ApiError::NotFound)?;
+    let redriven = redriven
+        .map_err(|e| api.store_error(e))?
+        .ok_or(ApiError::NotFound)?;
     if redriven > 0 {
         api.wakeups.ring(Queue::TaskDeliveries);
     }

@@ -11,16 +11,19 @@ use catchment::domain::file::Policy;
 use catchment::domain::ids::{Digest, TaskId, Tenant};
 use catchment::domain::time::Timestamp;
 use catchment::domain::token::CallbackKeys;
-use catchment::http::server::{Listeners, Running, ServerLimits, start};
-use catchment::http::{Api, ApiSettings, EndpointCheck, KeyLimits, Ports};
+use catchment::http::server::{Deadlines, Listeners, Running, ServerLimits, start};
+use catchment::http::{Api, ApiSettings, EndpointCheck, KeyLimits, Ports, Rate};
+use catchment::ports::BoxError;
 use catchment::ports::clock::Clock;
 use catchment::ports::health::Health;
+use catchment::ports::links::{LinkTo, Links};
 use catchment::ports::store::{Accounts as _, NewApiKey};
 use catchment::ports::wake::Wakeups;
 use catchment::telemetry::Metrics;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +54,8 @@ pub struct Setup {
     pub callback: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub key_limits: KeyLimits,
+    pub max_connections: usize,
+    pub deadlines: Deadlines,
 }
 
 impl Default for Setup {
@@ -60,11 +65,26 @@ impl Default for Setup {
             listen: loopback(),
             callback: None,
             admin: None,
-            key_limits: KeyLimits {
-                concurrent_requests: 64,
-                event_streams: 32,
-            },
+            key_limits: key_limits(),
+            max_connections: 256,
+            deadlines: Deadlines::default(),
         }
+    }
+}
+
+pub fn key_limits() -> KeyLimits {
+    KeyLimits {
+        concurrent_requests: 64,
+        event_streams: 32,
+        rate: rate(10_000, 10_000),
+    }
+}
+
+pub fn rate(per_second: u32, burst: u32) -> Rate {
+    let some = |n| NonZeroU32::new(n).unwrap();
+    Rate {
+        per_second: some(per_second),
+        burst: some(burst),
     }
 }
 
@@ -108,6 +128,7 @@ impl Service {
             policy: policy(),
             metrics: metrics.clone(),
             endpoint_check: Arc::new(Rules),
+            links: Arc::new(PlainLinks),
         };
         let listeners = Listeners {
             listen: setup.listen,
@@ -116,7 +137,8 @@ impl Service {
         };
         let limits = ServerLimits {
             workers: 2,
-            max_connections: 256,
+            max_connections: setup.max_connections,
+            deadlines: setup.deadlines,
         };
         let running = start(listeners, limits, Api::new(ports, settings(setup.key_limits))).unwrap();
         Self {
@@ -229,7 +251,7 @@ fn settings(key_limits: KeyLimits) -> ApiSettings {
     }
 }
 
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     let minute = Duration::from_secs(60);
     Policy {
         poll_first_after: 3 * minute,
@@ -318,4 +340,18 @@ pub fn avatar_with(name: &str, value: Value) -> Value {
     let mut task = avatar();
     task[name] = value;
     task
+}
+
+/// Links that tell what they were made for.
+struct PlainLinks;
+
+#[async_trait]
+impl Links for PlainLinks {
+    async fn link(&self, to: LinkTo<'_>) -> Result<Url, BoxError> {
+        let name = to.save_as.unwrap_or_default();
+        let (bucket, key, s) = (to.bucket, to.key, to.valid_for.as_secs());
+        Ok(Url::parse(&format!(
+            "https://s3.example/{bucket}/{key}?for={s}&name={name}"
+        ))?)
+    }
 }
