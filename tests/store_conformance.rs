@@ -14,6 +14,8 @@ mod lists;
 mod model;
 #[path = "store_conformance/outbox.rs"]
 mod outbox;
+#[path = "store_conformance/retention.rs"]
+mod retention;
 #[path = "store_conformance/submissions.rs"]
 mod submissions;
 #[path = "store_conformance/task_webhooks.rs"]
@@ -111,6 +113,15 @@ macro_rules! every_story {
                 a_receiver_that_is_gone_gets_nothing_more
                 f25_a_released_call_keeps_its_schedule
                 f21_a_sink_keeps_its_place_in_the_log;
+            retention:
+                a_document_is_erased_once_its_task_is_settled_long_enough
+                documents_of_many_open_tasks_hide_no_old_one
+                old_events_go_in_order_and_leave_the_oldest_position
+                g7_an_event_stays_until_its_enabled_endpoints_have_it
+                a_settled_task_goes_and_leaves_a_tombstone_and_its_events
+                g2_tasks_of_one_request_stay_until_the_last_of_them_may_go
+                a_task_with_an_undelivered_event_stays
+                g7_an_event_stays_until_a_log_outside_and_its_tasks_webhook_have_it;
             lists:
                 t1_tenants_never_see_each_other
                 tasks_are_listed_newest_first_in_pages

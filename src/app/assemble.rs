@@ -24,11 +24,12 @@ use crate::ports::provider::Provider;
 use crate::ports::source::Sources;
 use crate::ports::store::{Accounts as _, Leases as _};
 use crate::ports::wake::Wakeups;
+use crate::steps::retain::Keep;
 use crate::telemetry::Metrics;
 use crate::worker::jobs::{Copies, Deliveries, Queries, Shared, Submissions, TaskDeliveries};
 use crate::worker::park::Park;
 use crate::worker::supervisor::Workers;
-use crate::worker::{Loop, relay};
+use crate::worker::{Loop, relay, retention};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -115,6 +116,8 @@ impl Service {
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
         start_workers(&mut workers, &settings, &shared, keys, base, &guard, blobs).await?;
+        let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
+        workers.spawn("retention", old);
         let Shared { metrics, health, .. } = shared;
         Ok(Self {
             store,
@@ -300,6 +303,14 @@ fn policy(settings: &Settings) -> Policy {
         resend_window: settings.runware.resend_window,
         max_hold: settings.runware.max_hold,
         default_ttl: settings.runware.default_ttl,
+    }
+}
+
+fn keep(settings: &Settings) -> Keep {
+    Keep {
+        documents: settings.tasks.keep_request,
+        events: settings.events.retention,
+        tasks: settings.tasks.retention,
     }
 }
 

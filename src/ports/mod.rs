@@ -6,6 +6,7 @@ pub mod event_log; // EventLog: append events to a log outside
 pub mod health; // Health: what is degraded, whether we can store
 pub mod links; // Links: to archived objects
 pub mod provider; // Provider: submit, query, read a callback body
+pub mod retention; // Retention: what is removed when its time is over
 pub mod sink; // Sink: deliver
 pub mod sinks; // Sinks: how far logs outside have got
 pub mod source; // Sources: open a link

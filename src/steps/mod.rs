@@ -7,4 +7,5 @@ pub mod ingest; // what the provider said → results, events, verdict, in one c
 pub mod poll; // a wake-up, or silence → the provider is asked
 pub mod publish; // an event → deliveries → signed tries
 pub mod receive; // a callback's body → a stored receipt
+pub mod retain; // what is too old → removed, in small steps
 pub mod submit; // a client's tasks → stored, answered

@@ -5,6 +5,7 @@
 pub mod jobs; // what each queue's worker does with a claim
 pub mod park; // a queue closed while the account is the trouble
 pub mod relay; // events → deliveries
+pub mod retention; // what is too old goes
 pub mod supervisor; // names, start and stop order
 
 use crate::domain::lease::Lease;

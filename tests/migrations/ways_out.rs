@@ -4,27 +4,6 @@ use super::*;
 use catchment::ports::sinks::Sinks as _;
 use catchment::ports::task_webhooks::TaskWebhooks as _;
 
-mod embedded {
-    refinery::embed_migrations!("migrations/sqlite");
-}
-
-/// A database as version `version` of the schema left it, with rows.
-fn at_version(path: &Path, version: i32, rows: &str) {
-    drop(serve(path)); // makes the directory, and the file for its owner alone
-    for suffix in ["", "-wal", "-shm"] {
-        let _absent = fs::remove_file(side_file(path, suffix));
-    }
-    let mut conn = rusqlite::Connection::open(path).unwrap();
-    conn.execute_batch("PRAGMA journal_mode = WAL").unwrap();
-    embedded::migrations::runner()
-        .set_target(refinery::Target::Version(version.unsigned_abs() as _))
-        .set_grouped(true)
-        .run(&mut conn)
-        .unwrap();
-    drop(conn);
-    edit(path, rows);
-}
-
 #[tokio::test]
 async fn g11_a_database_of_version_1_keeps_its_tasks_and_learns_their_types() {
     const ROWS: &str = r#"
@@ -39,7 +18,7 @@ INSERT INTO task_documents (task_id, fingerprint, entry, document) VALUES
 INSERT INTO events VALUES (1, 'evt_1', 'task.accepted', 'default', 1, 1, 5, '{"labels":{}}');
 "#;
     let (_dir, path) = place();
-    at_version(&path, 1, ROWS);
+    left_by(1, &path, ROWS);
     let store = serve(&path);
     let upgrade = store.opened().upgrade.clone().unwrap();
     assert_eq!((upgrade.from, upgrade.to), (1, LATEST));

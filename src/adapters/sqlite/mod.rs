@@ -15,6 +15,8 @@ mod lists; // pages, timelines, figures
 mod migrate; // schema upgrades, backups
 mod open; // whether the file may be used
 mod readers; // read transactions
+mod retain; // the retention port
+mod retention; // what goes when its time is over
 mod rows; // rows to domain values and back
 mod sinks; // how far logs outside have got
 mod task_webhooks; // deliveries of single tasks
