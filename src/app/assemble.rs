@@ -381,7 +381,7 @@ async fn start_workers(
         &shared.store.instance_id().await?,
         ProviderShape {
             tasks: shared.store.clone(),
-            links: s3,
+            links: s3.clone(),
         },
     ));
     let task_deliveries = TaskDeliveries {
@@ -407,11 +407,15 @@ async fn start_workers(
             stop.clone(),
         ),
     );
-    let again = settings.retry.max_interval;
-    workers.spawn(
-        "probe",
-        probe::run(blobs, shared.health.clone(), clock, again, stop),
-    );
+    let probe = probe::Probe {
+        blobs,
+        promises: s3,
+        prefix: settings.s3.prefix.clone(),
+        health: shared.health.clone(),
+        clock,
+        again: settings.retry.max_interval,
+    };
+    workers.spawn("probe", probe::run(probe, stop));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod outside;
 mod signatures; // verified by somebody else's code
 mod sources; // files that are not what they should be
 mod start; // what keeps it from starting
+mod stores; // what an object store gets wrong
 mod webhook_url; // a task's own webhook, and the archived file by its address
 mod wire; // a connection that can be cut
 mod world; // what the stories do and look at
