@@ -44,6 +44,8 @@ pub struct Assembly {
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub s3_access: Access,
+    /// How long sources are waited for.
+    pub patience: Patience,
 }
 
 impl Assembly {
@@ -53,8 +55,15 @@ impl Assembly {
             clock: Arc::new(SystemClock::start()),
             rng: Arc::new(SystemRng),
             s3_access: Access::DefaultChain,
+            patience: Patience::default(),
         }
     }
+}
+
+/// How others are reached, where no setting says so.
+struct OutsideOptions {
+    blobs: Arc<S3Blobs>,
+    patience: Patience,
 }
 
 /// A running service.
@@ -91,6 +100,7 @@ impl Service {
             clock,
             rng,
             s3_access,
+            patience,
         } = assembly;
         settings.check(Purpose::Serve)?;
         make_room_for_connections(settings.limits.max_connections);
@@ -115,7 +125,8 @@ impl Service {
         let http = start_http(&settings, &shared, &keys, &guard, blobs.clone())?;
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
-        start_workers(&mut workers, &settings, &shared, keys, base, &guard, blobs).await?;
+        let outside = OutsideOptions { blobs, patience };
+        start_workers(&mut workers, &settings, &shared, keys, base, &guard, outside).await?;
         let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
         workers.spawn("retention", old);
         let Shared { metrics, health, .. } = shared;
@@ -332,9 +343,10 @@ async fn start_workers(
     keys: CallbackKeys,
     callback_base: String,
     guard: &GuardedClient,
-    s3: Arc<S3Blobs>,
+    outside: OutsideOptions,
 ) -> Result<(), AppError> {
     let provider = provider(settings, shared)?;
+    let s3 = outside.blobs;
     let blobs: Arc<dyn Blobs> = s3.clone();
     let schedule = Schedule(settings.events.schedule.clone());
     let hosts = settings.archive.allowed_hosts.clone();
@@ -365,7 +377,7 @@ async fn start_workers(
     workers.start("poll", queries, env(in_flight));
     let copies = Copies {
         shared: shared.clone(),
-        sources: sources(settings)?,
+        sources: sources(settings, outside.patience)?,
         blobs: blobs.clone(),
         keys: KeyRule {
             template: settings.archive.key_template.as_str().to_owned(),
@@ -430,11 +442,11 @@ fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<dyn Provider>, A
     Ok(Arc::new(client.map_err(|e| AppError::failed(e.to_string(), e))?))
 }
 
-fn sources(settings: &Settings) -> Result<Arc<dyn Sources>, AppError> {
+fn sources(settings: &Settings, patience: Patience) -> Result<Arc<dyn Sources>, AppError> {
     let options = SourceOptions {
         user_agent: USER_AGENT.to_owned(),
         allowed_hosts: settings.archive.allowed_hosts.clone(),
-        patience: Patience::default(),
+        patience,
     };
     let sources = HttpSources::new(AddressRule::new(settings.net.allow_private.clone()), options);
     Ok(Arc::new(sources.map_err(|e| AppError::failed(NO_CLIENT, e))?))
