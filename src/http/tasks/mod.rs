@@ -5,7 +5,8 @@ pub mod models; // what each model takes
 mod reserved; // the member that is for us
 pub mod submit; // POST /v1/tasks
 mod validate; // all faults at once
-pub mod view; // a task as its owner sees it
+pub mod view;
+pub mod webhook; // a task's own webhook: where it may lead, sending again // a task as its owner sees it
 
 pub use view::TaskView;
 
