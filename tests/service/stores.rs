@@ -3,7 +3,7 @@
 use crate::outside::fault_store::{Act, Asked, FaultStore, answer, error, yes};
 use crate::outside::seaweed::Seaweed;
 use crate::outside::stores::Kind;
-use crate::outside::{Outside, Serve, sha256_hex};
+use crate::outside::{Outside, Serve, pause, sha256_hex, until};
 use crate::world::{task, uuid};
 use catchment::simulator::Options;
 use serde_json::{Value, json};
@@ -302,6 +302,42 @@ async fn a_store_that_lacks_what_the_settings_ask_for_is_told_with_the_remedy() 
     serve.wait_status(&uuid(0), "completed").await;
     serve.wait_fine("object_store").await;
     serve.stop().await;
+}
+
+/// F9, I17: killed between two parts; the next process takes the same result up, and clears away what was begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn f9_i17_parts_of_a_killed_process_are_aborted_by_the_next() {
+    let (outside, fault) = world(Kind::Seaweed).await;
+    let second_part = |asked: &Asked| asked.path.contains("partNumber=2");
+    fault.script(move |asked| match second_part(asked) {
+        true => Act::Hang,
+        false => Act::Forward,
+    });
+    let mut serve = Serve::start(&outside, None).await;
+    serve.submit(&task(0, PARTS)).await;
+    until("the second part is on its way", || {
+        fault.asked().iter().any(second_part)
+    })
+    .await;
+    serve.signal("KILL");
+    until_gone(&mut serve).await;
+    assert_eq!(outside.s3.bucket.uploads().await, 1, "left behind");
+
+    fault.behave();
+    let mut serve = Serve::start(&outside, None).await;
+    let ended = serve.wait_status(&uuid(0), "completed").await;
+    let truth = outside.generation(&uuid(0)).unwrap();
+    outside
+        .assert_archived_once(&ended, &truth, "in parts, after a kill")
+        .await;
+    assert_eq!(outside.s3.bucket.uploads().await, 0, "and cleared away");
+    serve.stop().await;
+}
+
+async fn until_gone(serve: &mut Serve) {
+    while !serve.has_died() {
+        pause().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
