@@ -7,7 +7,7 @@ use crate::outside::{Outside, Serve, pause, sha256_hex, until};
 use crate::world::{task, uuid};
 use catchment::simulator::Options;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 async fn world(kind: Kind) -> (Outside, FaultStore) {
@@ -338,6 +338,42 @@ async fn until_gone(serve: &mut Serve) {
     while !serve.has_died() {
         pause().await;
     }
+}
+
+/// As AWS answers to a key that may put and get objects and nothing else: it may not list the bucket, so what is
+/// absent is forbidden, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn t12_a_key_that_may_put_and_get_and_nothing_else_is_enough() {
+    let (outside, fault) = world(Kind::Seaweed).await;
+    let mut there = BTreeSet::new();
+    let mut lost = 0;
+    fault.script(move |asked| {
+        let denied = || Act::Answer(error("403 Forbidden", "AccessDenied"));
+        let path = asked.path.split('?').next().unwrap();
+        match asked.method.as_str() {
+            "PUT" if path.contains("refused-") => Act::Forward,
+            "PUT" => {
+                there.insert(path.to_owned());
+                lost += usize::from(asked.uploads_result());
+                match asked.uploads_result() && lost == 1 {
+                    true => Act::LoseAnswer,
+                    false => Act::Forward,
+                }
+            }
+            "GET" | "HEAD" if there.contains(path) => Act::Forward,
+            _ => denied(),
+        }
+    });
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..3 {
+        serve.submit(&task(n, "")).await;
+    }
+    serve.wait_settled(3).await;
+    let tasks = serve.tasks().await;
+    assert!(tasks.iter().all(|t| t["status"] == "completed"), "{tasks:#?}");
+    serve.wait_fine("object_store").await;
+    assert_eq!(outside.s3.count().await, 3);
+    serve.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
