@@ -24,10 +24,10 @@ use crate::ports::source::Sources;
 use crate::ports::store::{Accounts as _, Leases as _};
 use crate::ports::wake::Wakeups;
 use crate::telemetry::Metrics;
-use crate::worker::jobs::{Copies, Deliveries, Queries, Shared, Submissions};
-use crate::worker::park::Park;
+use crate::worker::jobs::{Copies, Deliveries, ProviderPace, Queries, Shared, Submissions};
+use crate::worker::pace::Pace;
 use crate::worker::supervisor::Workers;
-use crate::worker::{Loop, relay};
+use crate::worker::{Loop, deadlines, relay};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -268,6 +268,7 @@ fn policy(settings: &Settings) -> Policy {
         retry_max_interval: settings.retry.max_interval,
         resend_window: settings.runware.resend_window,
         max_hold: settings.runware.max_hold,
+        at_risk_after: settings.archive.at_risk_after,
         default_ttl: settings.runware.default_ttl,
     }
 }
@@ -307,18 +308,21 @@ async fn start_workers(
         stop: stop.clone(),
     };
     let in_flight = settings.runware.max_in_flight;
+    let again = settings.retry.max_interval;
+    let pace = Arc::new(ProviderPace::new(in_flight, again));
     let submissions = Submissions {
         shared: shared.clone(),
         provider: provider.clone(),
         keys,
         callback_base,
-        park: Park::default(),
+        pace: pace.clone(),
     };
     workers.start("dispatch", submissions, env(in_flight));
     let queries = Queries {
         shared: shared.clone(),
         provider,
         host_allowed: host_check(hosts.clone()),
+        pace,
     };
     workers.start("poll", queries, env(in_flight));
     let copies = Copies {
@@ -330,6 +334,7 @@ async fn start_workers(
             prefix: settings.s3.prefix.clone(),
         },
         max_object_bytes: settings.archive.max_object_size.0,
+        pace: Pace::new(settings.archive.concurrency, again),
     };
     workers.start("archive", copies, env(settings.archive.concurrency));
     let sink = Arc::new(WebhookSink::new(
@@ -355,7 +360,7 @@ async fn start_workers(
             stop.clone(),
         ),
     );
-    let again = settings.retry.max_interval;
+    workers.spawn("deadlines", deadlines::run(shared.clone(), LEASE, stop.clone()));
     workers.spawn(
         "probe",
         probe::run(blobs, shared.health.clone(), clock, again, stop),
@@ -370,6 +375,7 @@ fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<dyn Provider>, A
     })?;
     let mut options = RunwareOptions::new(url_of(&settings.runware.base_url)?, key);
     options.max_in_flight = settings.runware.max_in_flight as usize;
+    options.max_per_second = settings.runware.max_per_second;
     let client = RunwareClient::new(options, shared.clock.clone());
     Ok(Arc::new(client.map_err(|e| AppError::failed(e.to_string(), e))?))
 }

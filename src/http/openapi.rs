@@ -266,6 +266,7 @@ schema!(
             "height": { "type": "integer", "description": "Pixels" },
             "cost": { "type": "number", "description": "USD" },
             "nsfw": { "type": "boolean" },
+            "archiveBy": { "type": "string", "format": "date-time", "description": "`asset.at_risk`: when the provider's link dies at the latest we count on" },
             "archived": { "type": "integer", "description": "On a task's end: results archived" },
             "expected": { "type": "integer", "description": "On a task's end: results expected" },
             "endpoint": { "type": "string", "description": "Operator events: which endpoint" },

@@ -3,6 +3,8 @@
 pub mod blobs; // Blobs: put_stream, verify
 pub mod clock; // Clock, Rng
 pub mod health; // Health: what is degraded, whether we can store
+pub mod operator; // OperatorLog: done by hand, with the line that says so
+pub mod overdue; // Overdue: due by the clock alone
 pub mod provider; // Provider: submit, query, read a callback body
 pub mod sink; // Sink: deliver
 pub mod source; // Sources: open a link

@@ -6,6 +6,8 @@
 //! nothing below p will appear any more.
 
 use super::BoxError;
+use super::operator::OperatorLog;
+use super::overdue::Overdue;
 use crate::domain::delivery::{After, Attempt, Delivery, DeliveryStatus, Endpoint};
 use crate::domain::event::{Event, EventKind, NewEvent};
 use crate::domain::file::TaskFile;
@@ -19,8 +21,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub trait Store: TaskStore + Inbox + Leases + Outbox + Accounts {}
-impl<T: TaskStore + Inbox + Leases + Outbox + Accounts> Store for T {}
+pub trait Store: TaskStore + Inbox + Leases + Overdue + Outbox + OperatorLog + Accounts {}
+impl<T: TaskStore + Inbox + Leases + Overdue + Outbox + OperatorLog + Accounts> Store for T {}
 
 #[async_trait]
 pub trait TaskStore: Send + Sync {

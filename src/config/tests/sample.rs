@@ -119,7 +119,6 @@ fn a_setting_without_effect_is_marked() {
         ("nats.stream", "Not supported yet"),
         ("limits.requests_per_second", "Not enforced yet"),
         ("limits.burst", "Not enforced yet"),
-        ("archive.at_risk_after", "Not enforced yet"),
         ("events.retention", "Not enforced yet"),
         ("tasks.keep_request", "Not enforced yet"),
     ];
