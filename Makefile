@@ -1,7 +1,7 @@
 # Catchment: `make` prints this help.
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests dev dev-check run test check build openapi fmt
+.PHONY: help setup setup-tests dev dev-check run test crash check build openapi fmt
 
 help: ## Print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ run: setup ## Run the service with ./catchment.toml and the environment (RUNWARE
 
 test: setup-tests ## Every test, crash tests included
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints
+
+crash: setup-tests ## SIGKILL at every named point, on both object stores (minutes)
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints --test crash -- --include-ignored
 
 check: ## What CI runs: tests, formatting, lints, layers
 	@.ci/run

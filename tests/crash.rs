@@ -6,6 +6,9 @@
 #[path = "support/outside.rs"]
 mod outside;
 
+use catchment::simulator::Options;
+use outside::seaweed::Seaweed;
+use outside::stores::Kind;
 use outside::{Outside, Serve, pause};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,10 +42,39 @@ const POINTS: &[&str] = &[
     "sqlite.after_commit=15*off->return",
 ];
 
+/// Where a real store can differ from the embedded one: around each effect of a copy, and in the commits about it.
+const AROUND_THE_COPY: &[&str] = &[
+    "archive.before_intent",
+    "archive.before_release",
+    "archive.before_verify",
+    "archive.before_commit",
+    "sqlite.before_commit=15*off->return",
+    "sqlite.after_commit=15*off->return",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f1_killed_at_every_named_point_nothing_is_lost_and_nothing_happens_twice() {
-    for point in POINTS {
-        let outside = Outside::start().await;
+    killed_at(POINTS, Kind::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_f9_killed_around_the_copy_to_seaweedfs_nothing_is_lost_and_nothing_happens_twice() {
+    killed_at(AROUND_THE_COPY, Kind::Seaweed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the whole matrix takes minutes: make crash"]
+async fn f1_killed_at_every_named_point_on_seaweedfs() {
+    killed_at(POINTS, Kind::Seaweed).await;
+}
+
+async fn killed_at(points: &[&str], store: Kind) {
+    let _kept_between_points = match store {
+        Kind::Seaweed => Some(Seaweed::shared().await),
+        Kind::Embedded => None,
+    };
+    for point in points {
+        let outside = Outside::on(store, Options::default()).await;
         let seen = run_until_killed(&outside, point).await;
         let mut serve = Serve::start(&outside, None).await;
         serve.wait_settled(1).await;
@@ -87,7 +119,7 @@ async fn check(outside: &Outside, serve: &Serve, seen: &BTreeMap<String, Value>,
     assert_eq!(generations[0].accepted, 1, "{point}: I3");
     let task = serve.task(&generations[0].task_uuid.to_string()).await;
     assert_eq!(task["status"], "completed", "{point}: {task:#}");
-    outside.assert_archived_once(&task, &generations[0], point);
+    outside.assert_archived_once(&task, &generations[0], point).await;
 
     let events = serve.try_events().await.unwrap();
     let ids: BTreeSet<&str> = events.iter().map(|e| e["id"].as_str().unwrap()).collect();

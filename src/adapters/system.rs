@@ -54,6 +54,21 @@ impl Rng for SystemRng {
     }
 }
 
+/// Raises the soft limit of open files to the hard one: the usual 1024 is less than the connections we mean to hold.
+/// Answers the limit in force; `None`: there is none.
+pub fn raise_open_files_limit() -> std::io::Result<Option<u64>> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        let raised = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        setrlimit(Resource::Nofile, raised)?;
+    }
+    Ok(maximum)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +79,13 @@ mod tests {
         let before = clock.now();
         clock.sleep(Duration::from_millis(3)).await;
         assert!(clock.now().since(before) >= Duration::from_millis(3));
+    }
+
+    #[test]
+    fn f7_as_many_files_may_be_open_as_the_host_allows() {
+        let limit = raise_open_files_limit().unwrap();
+        let now = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        assert_eq!((now.current, now.maximum), (limit, limit));
     }
 
     #[test]

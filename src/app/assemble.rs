@@ -6,7 +6,7 @@ use crate::adapters::runware::{RunwareClient, RunwareOptions};
 use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Blobs, S3Options};
 use crate::adapters::sources::{HttpSources, Patience, SourceOptions};
 use crate::adapters::sqlite::{self, SqliteStore};
-use crate::adapters::system::{SystemClock, SystemRng};
+use crate::adapters::system::{self, SystemClock, SystemRng};
 use crate::adapters::webhook::WebhookSink;
 use crate::config::{self, Purpose, Settings};
 use crate::domain::address::{AddressRule, GuardError, HostPattern, Purpose as AddressPurpose};
@@ -14,8 +14,8 @@ use crate::domain::asset::KeyRule;
 use crate::domain::delivery::Schedule;
 use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
-use crate::http::server::{Listeners, ServerLimits, StartError};
-use crate::http::{self, Api, ApiSettings, EndpointCheck, KeyLimits, Ports};
+use crate::http::server::{Deadlines, Listeners, ServerLimits, StartError};
+use crate::http::{self, Api, ApiSettings, EndpointCheck, KeyLimits, Ports, Rate};
 use crate::ports::blobs::Blobs;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
@@ -30,6 +30,7 @@ use crate::worker::supervisor::Workers;
 use crate::worker::{Loop, deadlines, relay};
 use async_trait::async_trait;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -90,6 +91,7 @@ impl Service {
             s3_access,
         } = assembly;
         settings.check(Purpose::Serve)?;
+        make_room_for_connections(settings.limits.max_connections);
         let store = open_store(&settings, sqlite::Role::Serve, &*clock)?;
         tell_opened(&store);
         let void = store.void_leases().await?;
@@ -153,6 +155,21 @@ impl Service {
         tokio::join!(self.http.stop(), self.workers.stop(WORK_STOP));
         self.store.close().await;
         info!("stopped");
+    }
+}
+
+/// Files, sockets to others and the database, beside the connections that clients may open.
+const OTHER_FILES: u64 = 512;
+
+fn make_room_for_connections(max_connections: u32) {
+    let wanted = u64::from(max_connections) + OTHER_FILES;
+    match system::raise_open_files_limit() {
+        Ok(Some(limit)) if limit < wanted => warn!(
+            limit,
+            wanted, "the host's limit of open files is below what limits.max_connections may need"
+        ),
+        Ok(_) => {}
+        Err(e) => warn!(error = %e, "the limit of open files could not be raised"),
     }
 }
 
@@ -225,6 +242,7 @@ fn start_http(
     let limits = ServerLimits {
         workers: cores,
         max_connections: settings.limits.max_connections as usize,
+        deadlines: Deadlines::default(),
     };
     http::server::start(listeners, limits, api).map_err(|e| match e {
         StartError::Bind { .. } => AppError::Busy { what: e.to_string() },
@@ -245,7 +263,16 @@ fn api_settings(settings: &Settings) -> ApiSettings {
         key_limits: KeyLimits {
             concurrent_requests: settings.limits.concurrent_requests,
             event_streams: settings.limits.event_streams,
+            rate: rate(settings),
         },
+    }
+}
+
+fn rate(settings: &Settings) -> Rate {
+    let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+    Rate {
+        per_second: at_least_one(settings.limits.requests_per_second),
+        burst: at_least_one(settings.limits.burst),
     }
 }
 

@@ -353,8 +353,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 4_096,
-            requests_per_second: 50,
-            burst: 200,
+            requests_per_second: 1_000,
+            burst: 5_000,
             concurrent_requests: 256,
             event_streams: 32,
         }

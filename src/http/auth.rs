@@ -4,8 +4,8 @@ use super::Api;
 use super::error::ApiError;
 use super::limits::{Kind, Slot};
 use crate::domain::ids::{Digest, Tenant};
-use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
+use actix_web::{HttpMessage as _, HttpRequest};
 
 /// The holder of a live API key, counted as one request in work until dropped.
 pub struct Caller<'a> {
@@ -22,11 +22,15 @@ const MAX_KEY_BYTES: usize = 200;
 
 impl Api {
     /// # Errors
-    /// `Unauthorized` without a live key, whatever is wrong with it; `RateLimited` when the key has too much in work.
+    /// `Unauthorized` without a live key, whatever is wrong with it; `RateLimited` when the key has too much in
+    /// work; `TooFast` when it asks more often than it may.
     pub(super) async fn caller(&self, req: &HttpRequest) -> Result<Caller<'_>, ApiError> {
         let key = bearer(req).ok_or(ApiError::Unauthorized)?;
         let found = self.store.key_by_hash(&Digest::of(key.as_bytes())).await?;
         let key = found.ok_or(ApiError::Unauthorized)?;
+        let (standing, allowed) = self.state.rates.count(&key.id);
+        req.extensions_mut().insert(standing); // told with the answer, whatever it is
+        allowed?;
         let limit = self.settings.key_limits.concurrent_requests;
         Ok(Caller {
             _in_work: self.state.in_work.enter(&key.id, Kind::Request, limit)?,

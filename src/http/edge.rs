@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::error::ApiError;
+use super::rates::Standing;
 use super::unread::Kept;
 use crate::domain::ids::hex;
 use crate::domain::time::Timestamp;
@@ -10,7 +11,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpResponse, web};
+use actix_web::{Error, HttpMessage as _, HttpResponse, web};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 
@@ -101,6 +102,10 @@ fn answer_instead(cause: impl std::fmt::Debug + std::fmt::Display + 'static, id:
 }
 
 fn dressed(mut response: ServiceResponse<BoxBody>, id: &str) -> ServiceResponse<BoxBody> {
+    let standing = response.request().extensions().get::<Standing>().copied();
+    if let Some(standing) = standing {
+        standing.tell(response.headers_mut());
+    }
     dress(response.response_mut(), id);
     response
 }

@@ -39,7 +39,13 @@ pub enum ApiError {
     BodyTimeout,
     /// The connection broke within the body.
     BodyIncomplete,
+    /// The key has too much in work.
     RateLimited,
+    /// The key asks more often than it may.
+    TooFast {
+        /// Seconds.
+        wait_s: u32,
+    },
     Unauthorized,
     NotFound,
     MethodNotAllowed {
@@ -145,6 +151,7 @@ impl ApiError {
             Self::BodyTimeout => (408, "body_timeout", "The body took too long", true),
             Self::BodyIncomplete => (400, "body_incomplete", "The body broke off", true),
             Self::RateLimited => (429, "rate_limited", "Too many requests at once", true),
+            Self::TooFast { .. } => (429, "rate_limited", "Too many requests", true),
             Self::Unauthorized => (401, "unauthorized", "No valid API key", false),
             Self::NotFound => (404, "not_found", "Not found", false),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed", false),
@@ -189,6 +196,9 @@ impl ApiError {
             Self::BodyTimeout => "The body did not arrive whole in time. Send it again.".into(),
             Self::BodyIncomplete => "The connection broke within the body. Send it again.".into(),
             Self::RateLimited => "This key has too many requests in work. Wait and send again.".into(),
+            Self::TooFast { wait_s } => {
+                format!("This key asks more often than it may. Send again after {wait_s} s.")
+            }
             Self::Unauthorized => {
                 "Send `Authorization: Bearer <api key>`; `catchment keys create NAME` makes one on the host."
                     .into()
@@ -243,6 +253,7 @@ impl ApiError {
             Self::StorageUnavailable => drop(response.insert_header((RETRY_AFTER, RETRY_STORAGE_S))),
             Self::Overloaded => drop(response.insert_header((RETRY_AFTER, RETRY_OVERLOADED_S))),
             Self::RateLimited => drop(response.insert_header((RETRY_AFTER, RETRY_RATE_S))),
+            Self::TooFast { wait_s } => drop(response.insert_header((RETRY_AFTER, *wait_s))),
             Self::Unauthorized => drop(response.insert_header((WWW_AUTHENTICATE, "Bearer"))),
             Self::MethodNotAllowed { allow } => drop(response.insert_header((ALLOW, allow.as_str()))),
             // What is left of the body would be read as the next request.

@@ -1,6 +1,7 @@
 //! What one API key may have in work at the same time (T2).
 
 use super::error::ApiError;
+use super::rates::Rate;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +12,7 @@ pub struct KeyLimits {
     pub concurrent_requests: u32,
     /// Of these, requests that wait: long polls and event streams.
     pub event_streams: u32,
+    pub rate: Rate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,6 +14,7 @@ mod json; // strict JSON, canonical JSON
 mod limits; // what one key may have in work
 mod openapi; // the document, generated from the handlers
 mod query; // query parameters, durations, long polls
+mod rates; // how fast one key may ask
 mod routes; // every route once
 pub mod sample_endpoint; // a consumer, for `dev` and the tests
 pub mod server; // listeners, limits of connections, orderly stop
@@ -25,6 +26,7 @@ mod unread; // bodies that nobody reads
 pub use endpoints::EndpointCheck;
 pub use limits::KeyLimits;
 pub use openapi::document;
+pub use rates::Rate;
 pub use routes::{Part, app, routes};
 
 use crate::domain::file::Policy;
@@ -63,10 +65,16 @@ pub struct Ports {
 
 impl Api {
     pub fn new(ports: Ports, settings: ApiSettings) -> Self {
+        let state = State {
+            draining: CancellationToken::new(),
+            in_work: limits::InWork::default(),
+            rates: rates::KeyRates::new(settings.key_limits.rate, ports.clock.clone()),
+            writable: health::Writable::default(),
+        };
         Self {
             ports,
             settings,
-            state: State::default(),
+            state,
         }
     }
 }
@@ -95,10 +103,10 @@ pub struct ApiSettings {
 }
 
 /// What the surface itself keeps between requests; nothing that must survive.
-#[derive(Default)]
 struct State {
     /// Ends long polls early, so that a stop need not wait for them.
     draining: CancellationToken,
     in_work: limits::InWork,
+    rates: rates::KeyRates,
     writable: health::Writable,
 }

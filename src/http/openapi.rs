@@ -75,7 +75,10 @@ pub fn document() -> &'static str {
 /// What every operation with a key may answer, beside what its handler lists.
 const WITH_A_KEY: [(&str, &str); 4] = [
     ("401", "`unauthorized`"),
-    ("429", "`rate_limited`"),
+    (
+        "429",
+        "`rate_limited`: wait for `Retry-After` seconds; `RateLimit` tells what is left",
+    ),
     ("500", "`internal`"),
     ("503", "`storage_unavailable`"),
 ];

@@ -3,7 +3,7 @@
 
 use super::Api;
 use super::routes::{Part, app};
-use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
 use actix_web::rt::net::TcpStream;
 use actix_web::{HttpServer, web};
@@ -32,6 +32,25 @@ pub struct ServerLimits {
     pub workers: usize,
     /// Open connections of each listener (`limits.max_connections`); beyond that, accepting pauses.
     pub max_connections: usize,
+    pub deadlines: Deadlines,
+}
+
+/// How long a peer may take (T3).
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For a whole head; a phone on a bad line needs less.
+    pub head: Duration,
+    /// Without taking one byte of an answer: then it is gone. The framework itself has no deadline for writing.
+    pub write_stalls: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            write_stalls: Duration::from_secs(30),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +66,10 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// A whole head must have come within this (T3); a phone on a bad line needs less.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept for the next request: a little more than proxies keep theirs.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a refused peer may take to notice that nobody reads its body.
 const DISCONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// A peer that takes no byte of an answer for this long is gone: the framework itself has no deadline for writing.
-const WRITE_STALLS: Duration = Duration::from_secs(30);
 /// Requests in work may finish within this; with the rest of the stop it stays below 30 s (G11).
 const DRAIN_WITHIN_S: u64 = 25;
 /// Connections that wait to be accepted: a burst of callbacks must not be turned away.
@@ -79,6 +94,7 @@ struct Bound {
     parts: Vec<Part>,
     workers: usize,
     max_connections: usize,
+    deadlines: Deadlines,
 }
 
 /// Binds every address, then serves on threads of its own. Ports are held when this returns.
@@ -162,6 +178,7 @@ fn bind(
         parts,
         workers,
         max_connections,
+        deadlines: limits.deadlines,
     })
 }
 
@@ -195,35 +212,40 @@ fn serve(bound: Vec<Bound>, api: web::Data<Api>, started: &Started) -> io::Resul
 }
 
 fn server(bound: Bound, api: web::Data<Api>) -> io::Result<actix_web::dev::Server> {
-    let Bound { parts, workers, .. } = bound;
+    let Bound {
+        parts,
+        workers,
+        deadlines,
+        ..
+    } = bound;
     let server = HttpServer::new(move || app(api.clone(), &parts))
         .workers(workers)
         .max_connections(bound.max_connections.div_ceil(workers))
-        .client_request_timeout(HEAD_WITHIN)
+        .client_request_timeout(deadlines.head)
         .client_disconnect_timeout(DISCONNECT_WITHIN)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(DRAIN_WITHIN_S)
         .disable_signals()
-        .on_connect(guard_connection)
+        .on_connect(move |connection, _| guard_connection(connection, deadlines.write_stalls))
         .listen(bound.listener)?;
     Ok(server.run())
 }
 
-fn guard_connection(connection: &dyn Any, _: &mut Extensions) {
+fn guard_connection(connection: &dyn Any, write_stalls: Duration) {
     let Some(stream) = connection.downcast_ref::<TcpStream>() else {
         return;
     };
-    if let Err(e) = set_deadlines(SockRef::from(stream)) {
+    if let Err(e) = set_deadlines(SockRef::from(stream), write_stalls) {
         tracing::debug!("a connection without deadlines: {e}");
     }
 }
 
-fn set_deadlines(socket: SockRef<'_>) -> io::Result<()> {
+fn set_deadlines(socket: SockRef<'_>, write_stalls: Duration) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15));
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(WRITE_STALLS))?;
+    socket.set_tcp_user_timeout(Some(write_stalls))?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The event log, long polls, and endpoints.
 
-use crate::harness::{Service, Setup, answer, avatar, avatar_with};
+use crate::harness::{Service, Setup, answer, avatar, avatar_with, key_limits};
 use catchment::domain::lease::{Fence, Lease};
 use catchment::domain::time::Timestamp;
 use catchment::http::KeyLimits;
@@ -145,8 +145,8 @@ async fn a_wait_ends_with_what_there_is() {
 async fn t2_a_key_has_only_so_many_long_polls() {
     let service = Service::with(Setup {
         key_limits: KeyLimits {
-            concurrent_requests: 64,
             event_streams: 0,
+            ..key_limits()
         },
         ..Setup::default()
     })

@@ -1,6 +1,6 @@
 //! Listeners: split, refused, and stopped in order.
 
-use crate::harness::{PATIENCE, Service, Setup, answer, avatar, loopback, raw};
+use crate::harness::{PATIENCE, Service, Setup, answer, avatar, key_limits, loopback, raw};
 use catchment::http::KeyLimits;
 use futures_util::future::join_all;
 use reqwest::{Client, Method};
@@ -79,8 +79,8 @@ async fn waiting_poll(service: &Service, poll: &str) -> TcpStream {
 async fn g11_a_stop_ends_idle_connections_and_long_polls_with_an_answer() {
     // One place to wait: a second long poll is refused as soon as the first one waits.
     let key_limits = KeyLimits {
-        concurrent_requests: 64,
         event_streams: 1,
+        ..key_limits()
     };
     let mut service = Service::with(Setup {
         key_limits,

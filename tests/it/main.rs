@@ -4,6 +4,7 @@ mod harness;
 mod http_callback;
 mod http_events;
 mod http_faults;
+mod http_limits;
 mod http_server;
 mod http_submit;
 mod http_tenants;

@@ -109,7 +109,7 @@ async fn f12_a_link_that_died_is_asked_for_anew() {
     assert!(has(&task, "fresh_link"), "{task:#}");
     let truth = outside.generation(&uuid(0)).unwrap();
     assert_ne!(truth.results[0].url, old);
-    outside.assert_archived_once(&task, &truth, "a fresh link");
+    outside.assert_archived_once(&task, &truth, "a fresh link").await;
     serve.stop().await;
 }
 

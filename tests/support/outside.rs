@@ -1,6 +1,11 @@
 //! The world around a service that runs as a process of its own: provider, object store, consumer; and the process.
 
-use catchment::adapters::embedded_s3::EmbeddedS3;
+#![allow(dead_code, reason = "every test binary uses its own part of this")]
+
+pub mod bucket; // what lies in a bucket, through S3
+pub mod seaweed; // an object store that is not ours
+pub mod stores; // which one a story runs on
+
 use catchment::adapters::system::{SystemClock, SystemRng};
 use catchment::domain::delivery::Secret;
 use catchment::http::sample_endpoint::SampleEndpoint;
@@ -14,16 +19,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+use stores::{Kind, ObjectStore};
 
-const BUCKET: &str = "crash";
-const SECRET_KEY: &str = "a-secret-for-tests";
 /// Longest wait for a fact; a fact that takes longer is a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Outside {
     pub dir: tempfile::TempDir,
     pub simulator: Simulator,
-    pub s3: EmbeddedS3,
+    pub s3: ObjectStore,
     pub endpoint: SampleEndpoint,
     pub secret: String,
     pub port: u16,
@@ -37,11 +41,13 @@ impl Outside {
     }
 
     pub async fn with(options: Options) -> Self {
+        Self::on(Kind::Embedded, options).await
+    }
+
+    /// On the object store of one's choice.
+    pub async fn on(store: Kind, options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let s3 = EmbeddedS3::start(&dir.path().join("s3"), "tests", SECRET_KEY)
-            .await
-            .unwrap();
-        s3.create_bucket(BUCKET).unwrap();
+        let s3 = ObjectStore::start(store, &dir.path().join("s3")).await;
         let mut bytes = vec![0; 32];
         SystemRng.fill(&mut bytes);
         let secret = Secret(bytes);
@@ -64,8 +70,9 @@ impl Outside {
         }
     }
 
+    /// Where the embedded store keeps the bucket's files.
     pub fn objects(&self) -> PathBuf {
-        self.dir.path().join("s3").join(BUCKET)
+        self.s3.folder().to_owned()
     }
 
     /// The binary with this world's settings.
@@ -76,8 +83,8 @@ impl Outside {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.dir.path())
-            .env("AWS_ACCESS_KEY_ID", "tests")
-            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("AWS_ACCESS_KEY_ID", seaweed::ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", seaweed::SECRET_KEY)
             .env("CATCHMENT_SERVER__LISTEN", format!("127.0.0.1:{}", self.port))
             .env(
                 "CATCHMENT_SERVER__PUBLIC_URL",
@@ -85,7 +92,7 @@ impl Outside {
             )
             .env("CATCHMENT_RUNWARE__BASE_URL", self.simulator.api_url())
             .env("CATCHMENT_RUNWARE__API_KEY", "provider-key")
-            .env("CATCHMENT_S3__BUCKET", BUCKET)
+            .env("CATCHMENT_S3__BUCKET", &self.s3.bucket.name)
             .env("CATCHMENT_S3__REGION", "us-east-1")
             .env("CATCHMENT_S3__ENDPOINT", self.s3.endpoint().as_str())
             .env("CATCHMENT_S3__FORCE_PATH_STYLE", "true")
@@ -100,7 +107,7 @@ impl Outside {
     }
 
     /// Exactly one object per result, with the source's bytes.
-    pub fn assert_archived_once(&self, task: &Value, generation: &Generation, what: &str) {
+    pub async fn assert_archived_once(&self, task: &Value, generation: &Generation, what: &str) {
         let paid: Vec<_> = generation
             .results
             .iter()
@@ -113,13 +120,14 @@ impl Outside {
                 .iter()
                 .find(|a| a["resultId"] == result.id.to_string())
                 .expect("the result is known");
-            let bytes = std::fs::read(self.objects().join(asset["key"].as_str().unwrap())).unwrap();
-            let sha256 = format!("{:x}", HexDigest(Sha256::digest(&bytes).into()));
+            let key = asset["key"].as_str().unwrap();
+            let bytes = self.s3.get(key).await.expect("what is archived is there");
+            let sha256 = sha256_hex(&bytes);
             assert_eq!(Some(&sha256), result.sha256.as_ref(), "{what}: I5");
             assert_eq!(asset["sha256"], sha256.as_str(), "{what}: I5");
         }
         assert_eq!(
-            files(&self.objects()).len(),
+            self.s3.count().await,
             paid.len(),
             "{what}: nothing beside them: I6"
         );
@@ -138,12 +146,8 @@ impl Outside {
     }
 }
 
-struct HexDigest([u8; 32]);
-
-impl std::fmt::LowerHex for HexDigest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
-    }
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 pub fn files(dir: &Path) -> Vec<PathBuf> {

@@ -117,8 +117,6 @@ fn a_setting_without_effect_is_marked() {
         ("tasks.retention", "Not supported yet"),
         ("nats.url", "Not supported yet"),
         ("nats.stream", "Not supported yet"),
-        ("limits.requests_per_second", "Not enforced yet"),
-        ("limits.burst", "Not enforced yet"),
         ("events.retention", "Not enforced yet"),
         ("tasks.keep_request", "Not enforced yet"),
     ];

@@ -11,8 +11,8 @@ use catchment::domain::file::Policy;
 use catchment::domain::ids::{Digest, TaskId, Tenant};
 use catchment::domain::time::Timestamp;
 use catchment::domain::token::CallbackKeys;
-use catchment::http::server::{Listeners, Running, ServerLimits, start};
-use catchment::http::{Api, ApiSettings, EndpointCheck, KeyLimits, Ports};
+use catchment::http::server::{Deadlines, Listeners, Running, ServerLimits, start};
+use catchment::http::{Api, ApiSettings, EndpointCheck, KeyLimits, Ports, Rate};
 use catchment::ports::clock::Clock;
 use catchment::ports::health::Health;
 use catchment::ports::store::{Accounts as _, NewApiKey};
@@ -21,6 +21,7 @@ use catchment::telemetry::Metrics;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub struct Setup {
     pub callback: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
     pub key_limits: KeyLimits,
+    pub max_connections: usize,
+    pub deadlines: Deadlines,
 }
 
 impl Default for Setup {
@@ -60,11 +63,26 @@ impl Default for Setup {
             listen: loopback(),
             callback: None,
             admin: None,
-            key_limits: KeyLimits {
-                concurrent_requests: 64,
-                event_streams: 32,
-            },
+            key_limits: key_limits(),
+            max_connections: 256,
+            deadlines: Deadlines::default(),
         }
+    }
+}
+
+pub fn key_limits() -> KeyLimits {
+    KeyLimits {
+        concurrent_requests: 64,
+        event_streams: 32,
+        rate: rate(10_000, 10_000),
+    }
+}
+
+pub fn rate(per_second: u32, burst: u32) -> Rate {
+    let some = |n| NonZeroU32::new(n).unwrap();
+    Rate {
+        per_second: some(per_second),
+        burst: some(burst),
     }
 }
 
@@ -116,7 +134,8 @@ impl Service {
         };
         let limits = ServerLimits {
             workers: 2,
-            max_connections: 256,
+            max_connections: setup.max_connections,
+            deadlines: setup.deadlines,
         };
         let running = start(listeners, limits, Api::new(ports, settings(setup.key_limits))).unwrap();
         Self {

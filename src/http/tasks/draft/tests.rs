@@ -1,8 +1,9 @@
 use super::*;
-use crate::http::KeyLimits;
 use crate::http::tasks::models::{self, Others};
 use crate::http::testing::{Counting, NOW};
+use crate::http::{KeyLimits, Rate};
 use serde_json::json;
+use std::num::NonZeroU32;
 
 fn settings() -> ApiSettings {
     ApiSettings {
@@ -13,6 +14,10 @@ fn settings() -> ApiSettings {
         key_limits: KeyLimits {
             concurrent_requests: 64,
             event_streams: 32,
+            rate: Rate {
+                per_second: NonZeroU32::MIN,
+                burst: NonZeroU32::MIN,
+            },
         },
     }
 }

@@ -1,0 +1,162 @@
+//! T2, T3: one caller's haste, and a thousand callers' slowness, are nobody else's trouble.
+
+use crate::harness::{Answer, Service, Setup, answer, avatar, key_limits, manual, rate, raw};
+use catchment::http::KeyLimits;
+use catchment::http::server::Deadlines;
+use reqwest::Method;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+#[actix_web::test]
+async fn t2_a_hasty_key_is_told_when_to_come_back_and_no_other_key_pays() {
+    let clock = manual();
+    let service = Service::with(Setup {
+        clock: clock.clone(),
+        key_limits: KeyLimits {
+            rate: rate(2, 3),
+            ..key_limits()
+        },
+        ..Setup::default()
+    })
+    .await;
+    let other = service.key_of("other").await;
+    let told = |answer: &Answer| answer.header("ratelimit").map(str::to_owned);
+    for left in ["r=2;t=1", "r=1;t=1", "r=0;t=2"] {
+        let answer = service.get("/v1/tasks").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(told(&answer), Some(format!("\"key\";{left}")));
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"key\";q=3;w=2"));
+    }
+    let refused = service.post("/v1/tasks", &avatar()).await;
+    refused.is_problem(429, "rate_limited");
+    assert_eq!(refused.body["retryable"], true);
+    assert_eq!(told(&refused).as_deref(), Some("\"key\";r=0;t=2"));
+    assert_eq!(refused.header("x-ratelimit-remaining"), Some("0"));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+
+    let neighbour = answer(service.request_by(&other, Method::GET, "/v1/tasks")).await;
+    assert_eq!(neighbour.status, 200, "another key has its own rate");
+    let callback = service.callback_path("0c0ffee0-0000-4000-8000-000000000001");
+    let provider = answer(service.anonymous(Method::POST, &callback).body("{}")).await;
+    assert!(provider.status.is_success(), "callbacks are not a key's requests");
+    assert_eq!(told(&provider), None);
+
+    clock.advance(Duration::from_secs(wait));
+    assert_eq!(service.post("/v1/tasks", &avatar()).await.status, 202);
+}
+
+/// A connection that takes almost nothing of what it is sent.
+async fn deaf(to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    socket.set_recv_buffer_size(2_048).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    TcpStream::from_std(socket.into()).unwrap()
+}
+
+/// Connections that the server holds, as the kernel counts them.
+fn held(server: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let local = format!(":{:04X}", server.port());
+    let is_held = |line: &&str| {
+        let mut columns = line.split_whitespace().skip(1);
+        let (at, state) = (columns.next(), columns.nth(1));
+        at.is_some_and(|at| at.ends_with(&local)) && state == Some("01")
+    };
+    table.lines().filter(is_held).count()
+}
+
+async fn until_held(server: SocketAddr, at_most: usize) {
+    for _ in 0..3_000 {
+        if held(server) <= at_most {
+            return;
+        }
+        pause().await;
+    }
+    panic!("{} connections are still held", held(server));
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kernel's deadlines run on the machine's clock"
+)]
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
+/// 1,000 of them: heads that never end, bodies that never end, answers that nobody reads, and silence.
+async fn a_thousand_slow_ones(service: &Service) -> Vec<TcpStream> {
+    let (at, key) = (service.addr(), &service.key);
+    let auth = format!("host: x\r\nauthorization: Bearer {key}\r\n");
+    let head = format!("GET /v1/tasks HTTP/1.1\r\n{auth}x-slow: ");
+    let body = format!(
+        "POST /v1/tasks HTTP/1.1\r\n{auth}content-type: application/json\r\ncontent-length: 1000\r\n\r\n{{"
+    );
+    let callback = service.callback_path("0c0ffee0-0000-4000-8000-000000000001");
+    let callback = format!("POST {callback} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{{");
+    let large = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(40);
+    let mut slow = vec![];
+    for n in 0..1_000 {
+        let (mut stream, bytes) = match n % 5 {
+            0 => (raw::open(at, b"").await, head.as_str()),
+            // Below the key's places in work, so that they wait instead of being refused.
+            1 if n < 150 => (raw::open(at, b"").await, body.as_str()),
+            1 | 2 => (raw::open(at, b"").await, callback.as_str()),
+            3 => (deaf(at).await, large.as_str()),
+            _ => (raw::open(at, b"").await, ""),
+        };
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    slow
+}
+
+#[actix_web::test]
+async fn t3_a_thousand_slow_clients_neither_hurt_a_good_one_nor_stay() {
+    let clock = manual();
+    let service = Service::with(Setup {
+        clock: clock.clone(),
+        max_connections: 2_048,
+        deadlines: Deadlines {
+            head: Duration::from_secs(2),
+            write_stalls: Duration::from_secs(2),
+        },
+        ..Setup::default()
+    })
+    .await;
+    let slow = a_thousand_slow_ones(&service).await;
+    for n in 0..100 {
+        let id = service.submit(&avatar()).await;
+        let callback = service.callback_path(&id);
+        let told = answer(service.anonymous(Method::POST, &callback).body(format!("[{n}]"))).await;
+        assert!(told.status.is_success(), "{told:?}");
+    }
+    // Bodies have their deadline by the service's clock, heads and deaf readers by the kernel's and the server's.
+    clock.advance(Duration::from_secs(31));
+    // Only the good client's own may be left: who is silent from the start owes a head, too.
+    until_held(service.addr(), 2).await;
+    drop(slow);
+    assert_eq!(service.get("/v1/tasks").await.status, 200);
+}
+
+#[actix_web::test]
+async fn f7_beyond_the_cap_accepting_pauses_and_resumes() {
+    let service = Service::with(Setup {
+        max_connections: 16,
+        ..Setup::default()
+    })
+    .await;
+    let request = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut waiting = vec![];
+    for _ in 0..64 {
+        waiting.push(raw::open(service.addr(), request).await);
+    }
+    // Each is served as soon as those before it make room: none is turned away.
+    for mut stream in waiting {
+        assert!(raw::head(&mut stream).await.starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(service.get("/v1/tasks").await.status, 200);
+}
