@@ -248,7 +248,7 @@ fn settings(key_limits: KeyLimits) -> ApiSettings {
     }
 }
 
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     let minute = Duration::from_secs(60);
     Policy {
         poll_first_after: 3 * minute,
