@@ -16,6 +16,8 @@ mod model;
 mod outbox;
 #[path = "store_conformance/overdue.rs"]
 mod overdue;
+#[path = "store_conformance/retention.rs"]
+mod retention;
 #[path = "store_conformance/submissions.rs"]
 mod submissions;
 
@@ -108,6 +110,14 @@ macro_rules! every_story {
                 a_submission_whose_time_is_over_is_claimed_before_it_is_due
                 i8_an_operators_decision_and_its_line_are_one_commit
                 i12_a_story_of_many_equal_tries_stays_short;
+            retention:
+                a_document_is_erased_once_its_task_is_settled_long_enough
+                documents_of_many_open_tasks_hide_no_old_one
+                old_events_go_in_order_and_leave_the_oldest_position
+                g7_an_event_stays_until_its_enabled_endpoints_have_it
+                a_settled_task_goes_and_leaves_a_tombstone_and_its_events
+                g2_tasks_of_one_request_stay_until_the_last_of_them_may_go
+                a_task_with_an_undelivered_event_stays;
             lists:
                 t1_tenants_never_see_each_other
                 tasks_are_listed_newest_first_in_pages

@@ -23,11 +23,12 @@ use crate::ports::provider::Provider;
 use crate::ports::source::Sources;
 use crate::ports::store::{Accounts as _, Leases as _};
 use crate::ports::wake::Wakeups;
+use crate::steps::retain::Keep;
 use crate::telemetry::Metrics;
 use crate::worker::jobs::{Copies, Deliveries, ProviderPace, Queries, Shared, Submissions};
 use crate::worker::pace::Pace;
 use crate::worker::supervisor::Workers;
-use crate::worker::{Loop, deadlines, relay};
+use crate::worker::{Loop, deadlines, relay, retention};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -113,6 +114,8 @@ impl Service {
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
         start_workers(&mut workers, &settings, &shared, keys, base, &guard, s3_access).await?;
+        let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
+        workers.spawn("retention", old);
         let Shared { metrics, health, .. } = shared;
         Ok(Self {
             store,
@@ -297,6 +300,14 @@ fn policy(settings: &Settings) -> Policy {
         max_hold: settings.runware.max_hold,
         at_risk_after: settings.archive.at_risk_after,
         default_ttl: settings.runware.default_ttl,
+    }
+}
+
+fn keep(settings: &Settings) -> Keep {
+    Keep {
+        documents: settings.tasks.keep_request,
+        events: settings.events.retention,
+        tasks: settings.tasks.retention,
     }
 }
 

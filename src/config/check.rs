@@ -280,6 +280,9 @@ impl Rules<'_> {
             Duration::ZERO,
             MAX_DURATION,
         );
+        if let Some(retention) = &tasks.retention {
+            self.within("tasks.retention", retention, MIN_INTERVAL, MAX_DURATION);
+        }
     }
 
     fn schedule(&mut self) {
@@ -342,17 +345,10 @@ impl Rules<'_> {
 
     /// Settings whose feature does not exist yet: to accept them would promise what nobody does.
     fn not_supported_yet(&mut self) {
-        let Settings {
-            archive, tasks, nats, ..
-        } = self.settings;
+        let Settings { archive, nats, .. } = self.settings;
         let defaults = Settings::default();
         let later = [
             ("archive.mode", archive.mode == ArchiveMode::Copy, "only copy"),
-            (
-                "tasks.retention",
-                tasks.retention.is_none(),
-                "only for ever, that is: leave it out",
-            ),
             ("nats.url", nats.url.is_none(), "leave it out"),
             ("nats.stream", nats.stream == defaults.nats.stream, "leave it out"),
         ];

@@ -21,12 +21,17 @@ const KEY_PREFIX: &str = "ck_";
 const MAX_KEY_BYTES: usize = 200;
 
 impl Api {
+    /// What the key of a request is known by.
+    pub(super) fn key_digest(req: &HttpRequest) -> Option<Digest> {
+        bearer(req).map(|key| Digest::of(key.as_bytes()))
+    }
+
     /// # Errors
     /// `Unauthorized` without a live key, whatever is wrong with it; `RateLimited` when the key has too much in
     /// work; `TooFast` when it asks more often than it may.
     pub(super) async fn caller(&self, req: &HttpRequest) -> Result<Caller<'_>, ApiError> {
-        let key = bearer(req).ok_or(ApiError::Unauthorized)?;
-        let found = self.store.key_by_hash(&Digest::of(key.as_bytes())).await?;
+        let key = Self::key_digest(req).ok_or(ApiError::Unauthorized)?;
+        let found = self.store.key_by_hash(&key).await?;
         let key = found.ok_or(ApiError::Unauthorized)?;
         let (standing, allowed) = self.state.rates.count(&key.id);
         req.extensions_mut().insert(standing); // told with the answer, whatever it is

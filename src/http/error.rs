@@ -57,8 +57,10 @@ pub enum ApiError {
     MethodNotAllowed {
         allow: String,
     },
-    /// A representation that a later version may offer.
-    NotAcceptableYet(&'static str),
+    /// The log's beginning was removed; the smallest position still answered.
+    CursorTooOld {
+        oldest: u64,
+    },
     /// Nothing was stored.
     StorageUnavailable,
     /// Too much is waiting to be stored; nothing was stored.
@@ -78,7 +80,7 @@ struct Facts {
 }
 
 /// Every `code` there is, for the documentation and its test.
-pub const CODES: [&str; 22] = [
+pub const CODES: [&str; 23] = [
     "malformed_json",
     "invalid_task",
     "invalid_endpoint",
@@ -97,6 +99,7 @@ pub const CODES: [&str; 22] = [
     "unauthorized",
     "not_found",
     "method_not_allowed",
+    "cursor_too_old",
     "not_supported_yet",
     "storage_unavailable",
     "overloaded",
@@ -165,7 +168,7 @@ impl ApiError {
             Self::Unauthorized => (401, "unauthorized", "No valid API key", false),
             Self::NotFound => (404, "not_found", "Not found", false),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed", false),
-            Self::NotAcceptableYet(_) => (406, "not_supported_yet", "Not supported yet", false),
+            Self::CursorTooOld { .. } => (410, "cursor_too_old", "The position is too old", false),
             Self::StorageUnavailable => (503, "storage_unavailable", "Nothing can be stored now", true),
             Self::Overloaded => (503, "overloaded", "Too much is waiting", true),
             Self::Internal => (500, "internal", "Internal error", true),
@@ -210,7 +213,11 @@ impl ApiError {
             Self::BodyTooLarge { max_bytes } => {
                 format!("A body may have {max_bytes} bytes. Give media by URL or by media UUID.")
             }
-            Self::UnsupportedMediaType(detail) | Self::NotAcceptableYet(detail) => (*detail).into(),
+            Self::UnsupportedMediaType(detail) => (*detail).into(),
+            Self::CursorTooOld { oldest } => format!(
+                "Events after this position were removed (`events.retention`). The oldest position is {oldest}: read on \
+                 with `after={oldest}`, knowing that there is a gap."
+            ),
             Self::BodyTimeout => "The body did not arrive whole in time. Send it again.".into(),
             Self::BodyIncomplete => "The connection broke within the body. Send it again.".into(),
             Self::RateLimited => "This key has too many requests in work. Wait and send again.".into(),
@@ -263,6 +270,10 @@ impl ApiError {
             request_id: request_id.map(str::to_owned),
             task_uuid: match self {
                 Self::TaskConflict { task, .. } | Self::NothingToRetry { task } => Some(task.to_string()),
+                _ => None,
+            },
+            oldest_position: match self {
+                Self::CursorTooOld { oldest } => Some(*oldest),
                 _ => None,
             },
         };
@@ -319,6 +330,9 @@ pub struct Problem {
     request_id: Option<String>,
     #[serde(rename = "taskUUID", skip_serializing_if = "Option::is_none")]
     task_uuid: Option<String>,
+    /// With `cursor_too_old`: the smallest `after` that is still answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_position: Option<u64>,
 }
 
 impl fmt::Display for ApiError {

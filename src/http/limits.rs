@@ -1,7 +1,10 @@
 //! What one API key may have in work at the same time (T2).
 
+use super::Api;
+use super::auth::Caller;
 use super::error::ApiError;
 use super::rates::Rate;
+use actix_web::web;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -36,13 +39,26 @@ impl InWork {
     /// `RateLimited` when `limit` places are taken.
     pub fn enter(&self, key: &str, kind: Kind, limit: u32) -> Result<Slot<'_>, ApiError> {
         let key = (key.to_owned(), kind);
+        self.take(&key, limit)?;
+        Ok(Slot { all: self, key })
+    }
+
+    fn take(&self, key: &(String, Kind), limit: u32) -> Result<(), ApiError> {
         let mut all = self.lock();
-        let taken = all.get(&key).copied().unwrap_or(0);
+        let taken = all.get(key).copied().unwrap_or(0);
         if taken >= limit {
             return Err(ApiError::RateLimited);
         }
         all.insert(key.clone(), taken + 1);
-        Ok(Slot { all: self, key })
+        Ok(())
+    }
+
+    fn give_back(&self, key: &(String, Kind)) {
+        let mut all = self.lock();
+        match all.get_mut(key) {
+            Some(taken) if *taken > 1 => *taken -= 1,
+            _ => drop(all.remove(key)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, Kind), u32>> {
@@ -52,11 +68,31 @@ impl InWork {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        let mut all = self.all.lock();
-        match all.get_mut(&self.key) {
-            Some(taken) if *taken > 1 => *taken -= 1,
-            _ => drop(all.remove(&self.key)),
-        }
+        self.all.give_back(&self.key);
+    }
+}
+
+/// A [`Slot`] that outlives its handler: an answer that is still being sent holds it.
+pub struct Place {
+    api: web::Data<Api>,
+    key: (String, Kind),
+}
+
+impl Place {
+    /// # Errors
+    /// `RateLimited` when the key's places are taken.
+    pub fn of(api: &web::Data<Api>, caller: &Caller<'_>) -> Result<Self, ApiError> {
+        let key = (caller.key.clone(), Kind::Wait);
+        let limit = api.settings.key_limits.event_streams;
+        api.state.in_work.take(&key, limit)?;
+        let api = api.clone();
+        Ok(Self { api, key })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.api.state.in_work.give_back(&self.key);
     }
 }
 

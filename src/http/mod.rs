@@ -33,12 +33,13 @@ use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
-use crate::ports::store::Store;
+use crate::ports::store::{EventPage, EventQuery, Store, StoreError};
 use crate::ports::wake::Wakeups;
 use crate::telemetry::Metrics;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What the handlers need. One for the whole process, shared by every listener.
@@ -70,6 +71,7 @@ impl Api {
             in_work: limits::InWork::default(),
             rates: rates::KeyRates::new(settings.key_limits.rate, ports.clock.clone()),
             writable: health::Writable::default(),
+            stream_reads: Semaphore::new(1),
         };
         Self {
             ports,
@@ -84,6 +86,14 @@ impl Deref for Api {
 
     fn deref(&self) -> &Ports {
         &self.ports
+    }
+}
+
+impl Api {
+    /// A read for an answer that lasts.
+    async fn stream_read(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let _turn = self.state.stream_reads.acquire().await.expect("nobody closes it");
+        self.store.events(query).await
     }
 }
 
@@ -109,4 +119,6 @@ struct State {
     in_work: limits::InWork,
     rates: rates::KeyRates,
     writable: health::Writable,
+    /// One read at a time for all streams together: however many there are, the other readers of the store go on.
+    stream_reads: Semaphore,
 }

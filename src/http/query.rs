@@ -70,17 +70,17 @@ impl Query {
         self.parsed(name, "an RFC 3339 instant, such as 2026-01-02T03:04:05Z", read)
     }
 
-    pub fn number(&mut self, name: &str) -> Option<u64> {
-        self.parsed(name, "a whole number", number)
-    }
-
     /// At least 1; a larger number than `most` is lowered to it.
     pub fn limit(&mut self, default: u32, most: u32) -> u32 {
+        self.optional_limit().unwrap_or(default).min(most)
+    }
+
+    /// At least 1, where there need be none.
+    pub fn optional_limit(&mut self) -> Option<u32> {
         let given = self.parsed("limit", "a whole number from 1", |t| {
             number(t).filter(|n| *n >= 1)
         });
-        let given = given.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-        given.unwrap_or(default).min(most)
+        given.map(|n| u32::try_from(n).unwrap_or(u32::MAX))
     }
 
     /// How long to wait at most, lowered to [`MAX_WAIT`]; zero when not asked for.
@@ -138,7 +138,7 @@ pub fn is_label_key(key: &str) -> bool {
     key.len() <= 40 && key.starts_with(|c: char| c.is_ascii_lowercase()) && key.bytes().all(rest)
 }
 
-fn number(text: &str) -> Option<u64> {
+pub fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
@@ -229,7 +229,7 @@ mod tests {
         q.limit(50, 200);
         q.instant("since");
         q.wait();
-        q.number("after");
+        q.parsed("after", "a whole number", number);
         let names: Vec<String> = faults(q).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["?limit", "?since", "?wait", "?after", "?colour"]);
     }

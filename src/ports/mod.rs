@@ -6,6 +6,7 @@ pub mod health; // Health: what is degraded, whether we can store
 pub mod operator; // OperatorLog: done by hand, with the line that says so
 pub mod overdue; // Overdue: due by the clock alone
 pub mod provider; // Provider: submit, query, read a callback body
+pub mod retention; // Retention: what is removed when its time is over
 pub mod sink; // Sink: deliver
 pub mod source; // Sources: open a link
 pub mod store; // TaskStore, Inbox, Leases, Outbox, Accounts; `Store` is their sum

@@ -300,6 +300,8 @@ pub struct EventQuery {
     pub limit: u32,
     /// Empty: any.
     pub types: Vec<EventKind>,
+    /// Empty: any.
+    pub models: Vec<String>,
     pub labels: BTreeMap<String, String>,
     pub task: Option<TaskId>,
 }
@@ -309,6 +311,9 @@ pub struct EventPage {
     /// Read on from here: the last sequence looked at, also when a filter passed events over.
     pub next_after: u64,
     pub done: bool,
+    /// What lies at or below this sequence was removed by retention. A query after less missed it: `events` begin
+    /// with what is still there.
+    pub oldest: u64,
 }
 
 pub struct FannedOut {

@@ -49,7 +49,7 @@ async fn t2_a_hasty_key_is_told_when_to_come_back_and_no_other_key_pays() {
 }
 
 /// A connection that takes almost nothing of what it is sent.
-async fn deaf(to: SocketAddr) -> TcpStream {
+pub async fn deaf(to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
     socket.set_recv_buffer_size(2_048).unwrap();
     socket.connect(&to.into()).unwrap();
@@ -58,7 +58,7 @@ async fn deaf(to: SocketAddr) -> TcpStream {
 }
 
 /// Connections that the server holds, as the kernel counts them.
-fn held(server: SocketAddr) -> usize {
+pub fn held(server: SocketAddr) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let local = format!(":{:04X}", server.port());
     let is_held = |line: &&str| {
@@ -69,7 +69,7 @@ fn held(server: SocketAddr) -> usize {
     table.lines().filter(is_held).count()
 }
 
-async fn until_held(server: SocketAddr, at_most: usize) {
+pub async fn until_held(server: SocketAddr, at_most: usize) {
     for _ in 0..3_000 {
         if held(server) <= at_most {
             return;
@@ -83,7 +83,7 @@ async fn until_held(server: SocketAddr, at_most: usize) {
     clippy::disallowed_methods,
     reason = "the kernel's deadlines run on the machine's clock"
 )]
-async fn pause() {
+pub async fn pause() {
     tokio::time::sleep(Duration::from_millis(10)).await;
 }
 

@@ -7,5 +7,6 @@ mod http_faults;
 mod http_limits;
 mod http_retry;
 mod http_server;
+mod http_streams;
 mod http_submit;
 mod http_tenants;

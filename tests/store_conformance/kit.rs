@@ -264,6 +264,7 @@ pub fn all_events(owner: &Tenant) -> EventQuery {
         after: 0,
         limit: 1000,
         types: vec![],
+        models: vec![],
         labels: Default::default(),
         task: None,
     }

@@ -130,9 +130,8 @@ pub(super) fn fan_out(
                 new.insert(events_after(conn, endpoint.cursor, limit)?)
             }
         };
-        let Some(end) = page.last().map(|e| e.sequence) else {
-            continue;
-        };
+        // Past the cursor retention may have left nothing.
+        let end = page.last().map_or(last, |e| e.sequence);
         for event in page.iter().filter(|e| endpoint.wants(e)) {
             insert_delivery(conn, key, event.sequence, due)?;
             out.deliveries += 1;

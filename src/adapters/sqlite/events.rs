@@ -2,12 +2,13 @@
 
 use super::fault::{Fault, corrupt, is_unique_violation};
 use super::json;
+use super::retention::removed_to;
 use super::rows::{Cells, int, ms, word};
 use crate::domain::event::{Event, EventKind, NewEvent};
 use crate::domain::ids::{EventId, TaskId, Tenant};
 use crate::ports::store::{EventPage, EventQuery};
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use uuid::Uuid;
 
 /// Most sequences looked at by one read with filters: keeps its transaction short, and the answer says where to go on.
@@ -58,7 +59,7 @@ fn insert_event(conn: &Connection, task_key: Option<i64>, event: &NewEvent, sql:
 }
 
 pub(super) const EVENT_COLUMNS: &str =
-    "e.sequence, e.id, e.kind, e.tenant, t.uuid, e.task_sequence, e.at, e.data";
+    "e.sequence, e.id, e.kind, e.tenant, coalesce(t.uuid, e.removed_task), e.task_sequence, e.at, e.data";
 
 pub(super) fn read_event(row: &Row<'_>) -> Result<Event, Fault> {
     let mut c = Cells::of(row);
@@ -77,11 +78,12 @@ pub(super) fn read_event(row: &Row<'_>) -> Result<Event, Fault> {
     })
 }
 
-/// The last sequence in the log; 0 when it is empty.
+/// The last sequence given, also when its event is gone; 0 before the first.
 pub(super) fn last_sequence(conn: &Connection) -> Result<u64, Fault> {
     let last: Option<i64> = conn
-        .prepare_cached("SELECT max(sequence) FROM events")?
-        .query_row([], |row| row.get(0))?;
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'events'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
     Ok(last.map_or(0, |n| u64::try_from(n).unwrap_or(0)))
 }
 
@@ -101,13 +103,14 @@ pub(super) fn events_after(conn: &Connection, after: u64, limit: u32) -> Result<
 }
 
 pub(super) fn events(conn: &Connection, query: &EventQuery) -> Result<EventPage, Fault> {
-    let last = last_sequence(conn)?;
+    let (last, oldest) = (last_sequence(conn)?, removed_to(conn)?);
+    let after = query.after.max(oldest); // what lies below was kept for deliveries alone
     // One task's events are found by their own index, however far apart they lie.
     let window_end = match query.task {
         Some(_) => last,
-        None => last.min(query.after.saturating_add(WINDOW)),
+        None => last.min(after.saturating_add(WINDOW)),
     };
-    let (sql, values) = filtered(query, window_end);
+    let (sql, values) = filtered(query, after, window_end);
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
     let mut events = vec![];
@@ -119,33 +122,38 @@ pub(super) fn events(conn: &Connection, query: &EventQuery) -> Result<EventPage,
         Some(event) if full => event.sequence,
         _ => window_end,
     };
-    let next_after = seen.max(query.after); // a reader ahead of the log stays where it is
+    let next_after = seen.max(after); // a reader ahead of the log stays where it is
     Ok(EventPage {
         events,
         next_after,
         done: next_after >= last,
+        oldest,
     })
 }
 
-fn filtered(query: &EventQuery, window_end: u64) -> (String, Vec<Value>) {
+fn filtered(query: &EventQuery, after: u64, window_end: u64) -> (String, Vec<Value>) {
     let mut sql = format!(
         "SELECT {EVENT_COLUMNS} FROM events e LEFT JOIN tasks t ON t.id = e.task_id \
          WHERE e.sequence > ? AND e.sequence <= ? AND e.tenant = ?"
     );
     let mut values: Vec<Value> = vec![
-        int(query.after).into(),
+        int(after).into(),
         int(window_end).into(),
         query.tenant.0.clone().into(),
     ];
     if let Some(task) = query.task {
-        sql.push_str(" AND e.task_id = (SELECT id FROM tasks WHERE uuid = ?)");
-        values.push(task.as_bytes().to_vec().into());
+        let uuid = Value::from(task.as_bytes().to_vec());
+        sql.push_str(" AND (e.task_id = (SELECT id FROM tasks WHERE uuid = ?) OR e.removed_task = ?)");
+        values.extend([uuid.clone(), uuid]);
     }
-    if !query.types.is_empty() {
-        let marks = vec!["?"; query.types.len()].join(", ");
-        sql.push_str(&format!(" AND e.kind IN ({marks})"));
-        values.extend(query.types.iter().map(|k| k.as_str().to_owned().into()));
-    }
+    one_of(
+        &mut sql,
+        &mut values,
+        "e.kind",
+        query.types.iter().map(|k| k.as_str().to_owned()),
+    );
+    let model = "json_extract(e.data, '$.model')";
+    one_of(&mut sql, &mut values, model, query.models.iter().cloned());
     for (key, value) in &query.labels {
         sql.push_str(
             " AND EXISTS (SELECT 1 FROM json_each(e.data, '$.labels') l WHERE l.key = ? AND l.value = ?)",
@@ -155,4 +163,18 @@ fn filtered(query: &EventQuery, window_end: u64) -> (String, Vec<Value>) {
     sql.push_str(" ORDER BY e.sequence LIMIT ?");
     values.push(i64::from(query.limit).into());
     (sql, values)
+}
+
+/// Nothing wanted is no condition.
+fn one_of(
+    sql: &mut String,
+    values: &mut Vec<Value>,
+    what: &str,
+    wanted: impl ExactSizeIterator<Item = String>,
+) {
+    if wanted.len() > 0 {
+        let marks = vec!["?"; wanted.len()].join(", ");
+        sql.push_str(&format!(" AND {what} IN ({marks})"));
+        values.extend(wanted.map(Value::from));
+    }
 }

@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    /// With one migration there is no older file to upgrade yet; the steps around it are the same.
+    /// From the newest schema to itself: the steps around an upgrade are the same.
     #[test]
     fn g11_an_upgrade_checks_and_backs_up_first_and_keeps_every_backup() {
         let dir = tempfile::tempdir().unwrap();

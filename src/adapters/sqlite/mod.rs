@@ -17,6 +17,8 @@ mod open; // whether the file may be used
 mod operator; // what was done by hand
 mod overdue; // due by the clock alone
 mod readers; // read transactions
+mod retain; // the retention port
+mod retention; // what goes when its time is over
 mod rows; // rows to domain values and back
 mod tasks; // submissions and the commit of every decision
 #[cfg(test)]

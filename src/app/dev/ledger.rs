@@ -69,6 +69,7 @@ pub async fn events(store: &dyn Store, after: u64) -> Result<Vec<Event>, AppErro
         after,
         limit: 1000,
         types: vec![],
+        models: vec![],
         labels: BTreeMap::new(),
         task: None,
     };

@@ -177,8 +177,8 @@ fn ranges_and_contradictions() {
             "store.url: \"postgres://db/x\": PostgreSQL is not supported yet",
         ),
         (
-            "[tasks]\nretention = '30d'",
-            "tasks.retention: is not supported yet",
+            "[tasks]\nretention = '1ms'",
+            "tasks.retention: 1ms is out of range (from 100ms to 3650d)",
         ),
         (
             "[nats]\nurl = 'nats://localhost'",

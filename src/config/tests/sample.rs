@@ -90,7 +90,7 @@ fn a_setting_with_a_default_stands_in_the_sample_with_it() {
 #[test]
 fn an_example_of_a_setting_without_default_can_be_used() {
     let sample = settings_of_the_sample();
-    let later = ["tasks.retention", "nats.url"];
+    let later = ["nats.url"];
     for (key, _) in known_settings()
         .into_iter()
         .filter(|(_, default)| default.is_null())
@@ -114,11 +114,8 @@ fn a_setting_without_effect_is_marked() {
     let marks = [
         ("s3.journal", "Not supported yet"),
         ("archive.mode", "Not supported yet: direct"),
-        ("tasks.retention", "Not supported yet"),
         ("nats.url", "Not supported yet"),
         ("nats.stream", "Not supported yet"),
-        ("events.retention", "Not enforced yet"),
-        ("tasks.keep_request", "Not enforced yet"),
     ];
     for (key, mark) in marks {
         let prose = &settings_of_the_sample()[key].prose;

@@ -8,6 +8,10 @@ fn one_of_each() -> Vec<ApiError> {
         code: FaultCode::OutOfRange,
         detail: "must be an integer of at least 60".into(),
     };
+    let later = Fault {
+        code: FaultCode::NotSupportedYet,
+        ..fault.clone()
+    };
     vec![
         ApiError::MalformedJson("The body is not UTF-8 at byte 3.".into()),
         ApiError::InvalidTask(vec![fault.clone()]),
@@ -33,7 +37,8 @@ fn one_of_each() -> Vec<ApiError> {
         ApiError::Unauthorized,
         ApiError::NotFound,
         ApiError::MethodNotAllowed { allow: "GET".into() },
-        ApiError::NotAcceptableYet("x"),
+        ApiError::CursorTooOld { oldest: 7 },
+        ApiError::InvalidTask(vec![later]),
         ApiError::StorageUnavailable,
         ApiError::Overloaded,
         ApiError::Internal,

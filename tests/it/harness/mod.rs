@@ -1,6 +1,7 @@
 //! The HTTP surface over a real socket and the real store; only time may be the test's own.
 
 pub mod raw;
+pub mod stream;
 
 use async_trait::async_trait;
 use catchment::adapters::manual_clock::ManualClock;
@@ -199,6 +200,11 @@ impl Service {
 
     pub async fn stop(&mut self) {
         self.running.take().unwrap().stop().await;
+    }
+
+    /// Where its database lies.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// What a process that starts after this one was killed would find.

@@ -93,6 +93,7 @@ async fn a_rare_event_is_found_page_by_page() {
         after: 0,
         limit: 10,
         types: vec![EventKind::TaskRecovered],
+        models: vec![],
         labels: Default::default(),
         task: None,
     };
