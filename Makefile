@@ -1,7 +1,11 @@
 # Catchment: `make` prints this help.
 CARGO ?= cargo
+SEEDS ?= 1 2 3 4 5
+SEED ?= 1
+ROUNDS ?= 200000
+HARSH_LOG ?= target/harsh.log
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests dev dev-check run test crash check build openapi fmt
+.PHONY: help setup setup-tests dev dev-check harsh fuzz run test crash check build openapi fmt
 
 help: ## Print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +21,18 @@ dev: setup ## Build and run the whole main job on this machine: no account, no k
 
 dev-check: setup ## 50 tasks through mild faults; fails if anything is lost
 	$(CARGO) run --locked --quiet -- dev --tasks 50 --faults mild --exit
+
+harsh: setup ## 200 tasks through everything that goes wrong, several times; fails if anything is lost, doubled or untrue
+	$(CARGO) build --locked --quiet
+	@for seed in $(SEEDS); do \
+	  echo "seed $$seed:"; start=$$(date +%s); \
+	  target/debug/catchment dev --tasks 200 --faults harsh --exit --seed $$seed 2>$(HARSH_LOG) || { cat $(HARSH_LOG) >&2; exit 1; }; \
+	  echo "seed $$seed: all as it should be, after $$(($$(date +%s) - start)) s"; \
+	done
+
+fuzz: setup-tests ## Damaged media files and odd provider answers, for some minutes (SEED=n, ROUNDS=n)
+	CATCHMENT_FUZZ_SEED=$(SEED) CATCHMENT_FUZZ_ROUNDS=$(ROUNDS) PROPTEST_CASES=20000 \
+	  $(CARGO) test --locked --features failpoints --lib -- container any_message address token
 
 run: setup ## Run the service with ./catchment.toml and the environment (RUNWARE_API_KEY, bucket, public address)
 	$(CARGO) run --locked --release --quiet -- serve

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the clips that `catchment simulate` serves. Needs ffmpeg with libx264, libvpx-vp9, libopus and libmp3lame.
+# Makes the clips that `catchment simulate` serves. Needs ffmpeg with libx264, libvpx-vp9, libopus, libmp3lame and libwebp.
 # The files are committed, so this runs only when a clip is to change: `sh assets/videos/make.sh` in any directory.
 # Bit-exact flags and one thread make the output depend on the ffmpeg version alone (committed with 5.1).
 set -eu
@@ -29,3 +29,7 @@ ff $(source_args 384x216 12 2 660) -c:v libvpx-vp9 -crf 50 -b:v 0 -pix_fmt yuv42
 # one picture and one sound, for the image and audio task types
 ff -f lavfi -i testsrc2=size=256x256:rate=1:duration=1 -frames:v 1 -q:v 12 $exact picture.jpg
 ff -f lavfi -i sine=frequency=440:sample_rate=24000:duration=2 -c:a libmp3lame -b:a 24k -ac 1 $exact -id3v2_version 0 -write_xing 0 tone.mp3
+# the same in the other formats that can be asked for
+ff -f lavfi -i testsrc2=size=128x128:rate=1:duration=1 -frames:v 1 $exact picture.png
+ff -f lavfi -i testsrc2=size=256x256:rate=1:duration=1 -frames:v 1 -c:v libwebp -q:v 30 $exact picture.webp
+ff -f lavfi -i sine=frequency=440:sample_rate=8000:duration=1 -c:a pcm_u8 -ac 1 $exact tone.wav

@@ -43,6 +43,8 @@ pub struct Assembly {
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub s3_access: Access,
+    /// How long sources are waited for.
+    pub patience: Patience,
 }
 
 impl Assembly {
@@ -52,8 +54,15 @@ impl Assembly {
             clock: Arc::new(SystemClock::start()),
             rng: Arc::new(SystemRng),
             s3_access: Access::DefaultChain,
+            patience: Patience::default(),
         }
     }
+}
+
+/// How others are reached, where no setting says so.
+struct OutsideOptions {
+    s3_access: Access,
+    patience: Patience,
 }
 
 /// A running service.
@@ -90,6 +99,7 @@ impl Service {
             clock,
             rng,
             s3_access,
+            patience,
         } = assembly;
         settings.check(Purpose::Serve)?;
         make_room_for_connections(settings.limits.max_connections);
@@ -113,7 +123,8 @@ impl Service {
         let http = start_http(&settings, &shared, &keys, &guard)?;
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
-        start_workers(&mut workers, &settings, &shared, keys, base, &guard, s3_access).await?;
+        let outside = OutsideOptions { s3_access, patience };
+        start_workers(&mut workers, &settings, &shared, keys, base, &guard, outside).await?;
         let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
         workers.spawn("retention", old);
         let Shared { metrics, health, .. } = shared;
@@ -329,10 +340,11 @@ async fn start_workers(
     keys: CallbackKeys,
     callback_base: String,
     guard: &GuardedClient,
-    s3_access: Access,
+    outside: OutsideOptions,
 ) -> Result<(), AppError> {
     let provider = provider(settings, shared)?;
-    let blobs: Arc<dyn Blobs> = Arc::new(S3Blobs::connect(s3_options(settings, s3_access)).await);
+    let s3 = Arc::new(S3Blobs::connect(s3_options(settings, outside.s3_access)).await);
+    let blobs: Arc<dyn Blobs> = s3.clone();
     let schedule = Schedule(settings.events.schedule.clone());
     let hosts = settings.archive.allowed_hosts.clone();
     let stop = workers.stopping();
@@ -365,7 +377,7 @@ async fn start_workers(
     workers.start("poll", queries, env(in_flight));
     let copies = Copies {
         shared: shared.clone(),
-        sources: sources(settings)?,
+        sources: sources(settings, outside.patience)?,
         blobs: blobs.clone(),
         keys: KeyRule {
             template: settings.archive.key_template.as_str().to_owned(),
@@ -399,10 +411,15 @@ async fn start_workers(
         ),
     );
     workers.spawn("deadlines", deadlines::run(shared.clone(), LEASE, stop.clone()));
-    workers.spawn(
-        "probe",
-        probe::run(blobs, shared.health.clone(), clock, again, stop),
-    );
+    let probe = probe::Probe {
+        blobs,
+        promises: s3,
+        prefix: settings.s3.prefix.clone(),
+        health: shared.health.clone(),
+        clock,
+        again,
+    };
+    workers.spawn("probe", probe::run(probe, stop));
     Ok(())
 }
 
@@ -418,11 +435,11 @@ fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<dyn Provider>, A
     Ok(Arc::new(client.map_err(|e| AppError::failed(e.to_string(), e))?))
 }
 
-fn sources(settings: &Settings) -> Result<Arc<dyn Sources>, AppError> {
+fn sources(settings: &Settings, patience: Patience) -> Result<Arc<dyn Sources>, AppError> {
     let options = SourceOptions {
         user_agent: USER_AGENT.to_owned(),
         allowed_hosts: settings.archive.allowed_hosts.clone(),
-        patience: Patience::default(),
+        patience,
     };
     let sources = HttpSources::new(AddressRule::new(settings.net.allow_private.clone()), options);
     Ok(Arc::new(sources.map_err(|e| AppError::failed(NO_CLIENT, e))?))

@@ -8,6 +8,7 @@ use super::assemble::{Assembly, Service};
 use super::{AppError, StopSignal};
 use crate::adapters::embedded_s3::EmbeddedS3;
 use crate::adapters::s3::Access;
+use crate::adapters::sources::Patience;
 use crate::config::Settings;
 use crate::domain::ids::{Digest, Tenant, hex};
 use crate::http::sample_endpoint::SampleEndpoint;
@@ -24,6 +25,10 @@ const BUCKET: &str = "catchment-dev";
 const S3_KEY: &str = "dev";
 /// Submissions under way at once.
 const SUBMITTERS: usize = 8;
+/// Longest silence of a source that is waited for, and how long one that stalls is silent: shorter than in earnest, so
+/// that a demonstration need not wait for half a minute.
+const SILENCE: Duration = Duration::from_secs(5);
+const STALL: Duration = Duration::from_secs(8);
 /// Between looks at what is still open.
 const LOOK: Duration = Duration::from_millis(100);
 /// A run that has not settled by then has lost something.
@@ -71,12 +76,18 @@ impl FaultLevel {
 pub struct DevSummary {
     /// Tasks submitted.
     pub tasks: u64,
+    /// Generations that the provider accepted, so many were bought: as many as tasks.
+    pub generations: u64,
     /// Results the provider made and was paid for.
     pub results: u64,
     /// Of these, in the bucket, each with the SHA-256 of its source.
     pub archived: u64,
     /// Their sizes together.
     pub bytes: u64,
+    /// Results that the provider failed.
+    pub failed: u64,
+    /// Tasks that ended otherwise than the provider's book says: another verdict or reason, an object too many.
+    pub untrue: u64,
     /// Events the sample endpoint is to get.
     pub events_emitted: u64,
     /// Of these, different ones it took, with a valid signature.
@@ -139,7 +150,8 @@ struct World {
     service: Service,
     key: String,
     client: reqwest::Client,
-    /// Tells this run's tasks from those of an earlier one on the same directory.
+    /// Tells this run's tasks from those of an earlier one on the same directory. The tasks' UUIDs follow from it, and
+    /// the simulator's chance from those.
     run: String,
     /// The log's end when this run began.
     since: u64,
@@ -163,6 +175,10 @@ impl World {
                 access_key: S3_KEY.to_owned(),
                 secret_key: secret.into(),
             },
+            patience: Patience {
+                idle: SILENCE,
+                ..Patience::default()
+            },
             ..Assembly::of(settings(options, &simulator, &s3)?)
         };
         let service = Service::start(assembly).await?;
@@ -170,10 +186,8 @@ impl World {
         let client = reqwest::Client::builder().no_proxy().build();
         let client = client.map_err(|e| AppError::failed("the HTTP client cannot be set up", e))?;
         forget_endpoints(&service).await?;
-        let (run, since) = (
-            hex(&super::rng().bytes16()[..4]),
-            *service.store.last_sequence().borrow(),
-        );
+        let since = *service.store.last_sequence().borrow();
+        let run = run_name(options.seed, since);
         let world = Self {
             run,
             since,
@@ -217,15 +231,24 @@ impl World {
     }
 }
 
+/// On a directory of its own a run is repeated by its seed.
+fn run_name(seed: u64, since: u64) -> String {
+    match since {
+        0 => format!("seed-{seed}"),
+        _ => hex(&super::rng().bytes16()[..4]),
+    }
+}
+
 fn simulator_options(options: &DevOptions) -> Result<crate::simulator::Options, AppError> {
     let mut faults: Faults = options.faults.as_str().parse().map_err(|e| AppError::Failed {
         what: format!("fault profile: {e}"),
         source: None,
     })?;
-    // A stalled download costs `read_timeout`; a shorter one shows the same.
-    faults.stall_for = faults.stall_for.min(Duration::from_secs(40));
+    faults.stall_for = faults.stall_for.min(STALL);
     // A link that is dead for good is waited for an hour past its life before it is given up: not in a demonstration.
     faults.fresh_link = 1.0;
+    // One failure told for several results settles nothing: the rest is waited for until the deadline. Not here, either.
+    faults.one_error_for_all = 0.0;
     Ok(crate::simulator::Options {
         seed: options.seed,
         render_ms: 300..=2_000,
@@ -308,7 +331,7 @@ impl World {
         let submit = |n| async move {
             self.post(
                 "/v1/tasks",
-                &sample::task(n),
+                &sample::task(&self.run, n),
                 Some(format!("sample-{}-{n}", self.run)),
             )
             .await
@@ -398,11 +421,17 @@ impl World {
         let received = |result: &str| ledger::counter(&page, "callbacks_received_total", result);
         let stored = received("stored") + received("over_limit");
         let told = emitted.iter().filter(|e| !e.kind.is_operator());
+        for what in &book.untrue {
+            tracing::error!("not as the provider's book says: {what}");
+        }
         Ok(DevSummary {
             tasks,
+            generations: book.generations,
             results: book.paid,
             archived: book.archived,
             bytes: book.bytes,
+            failed: book.failed,
+            untrue: book.untrue.len() as u64,
             events_emitted: told.clone().count() as u64,
             events_delivered: told.filter(|e| taken.contains_key(e.id.as_str())).count() as u64,
             callbacks_received: stored + received("duplicate"),

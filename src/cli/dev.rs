@@ -142,10 +142,16 @@ fn conclude(summary: &DevSummary, exit: bool) -> Result<Exit, CliError> {
 /// What the run owes.
 fn missing(summary: &DevSummary) -> Vec<String> {
     let not_archived = summary.results.saturating_sub(summary.archived);
+    let not_bought_once = summary.tasks.abs_diff(summary.generations);
     let not_delivered = summary.events_emitted.saturating_sub(summary.events_delivered);
     [
         (summary.lost, "results were lost"),
         (not_archived, "results are not in the bucket"),
+        (not_bought_once, "generations too many or too few"),
+        (
+            summary.untrue,
+            "tasks ended otherwise than the provider's book says",
+        ),
         (not_delivered, "events were not delivered"),
     ]
     .into_iter()
@@ -202,6 +208,7 @@ mod tests {
     fn anything_missing_fails_the_run() {
         let whole = DevSummary {
             tasks: 5,
+            generations: 5,
             results: 7,
             archived: 7,
             events_emitted: 20,
@@ -211,6 +218,8 @@ mod tests {
         assert_eq!(missing(&whole), Vec::<String>::new());
         let broken = DevSummary {
             archived: 6,
+            generations: 6,
+            untrue: 3,
             events_delivered: 18,
             lost: 1,
             ..whole
@@ -220,6 +229,8 @@ mod tests {
             [
                 "1 results were lost",
                 "1 results are not in the bucket",
+                "1 generations too many or too few",
+                "3 tasks ended otherwise than the provider's book says",
                 "2 events were not delivered"
             ]
         );
@@ -243,11 +254,14 @@ mod tests {
                 "callbacks_received",
                 "events_delivered",
                 "events_emitted",
+                "failed",
+                "generations",
                 "lost",
                 "recovered_by_poll",
                 "results",
                 "stages",
-                "tasks"
+                "tasks",
+                "untrue"
             ]
         );
         let stages = json["stages"].as_object().unwrap();

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Component {
     ObjectStore,
+    /// The object store again: what it does not do that the settings count on.
+    ObjectStorePromises,
     Provider,
     Sources,
     Deliveries,
@@ -16,7 +18,7 @@ pub enum Component {
 impl Component {
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::ObjectStore => "object_store",
+            Self::ObjectStore | Self::ObjectStorePromises => "object_store",
             Self::Provider => "provider",
             Self::Sources => "sources",
             Self::Deliveries => "deliveries",
@@ -39,6 +41,8 @@ pub struct Health(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     degraded: BTreeMap<Component, Degraded>,
+    /// When it was last noted.
+    noted_at: BTreeMap<Component, Timestamp>,
     /// A stable code: `storage_unavailable`, `draining`, `starting`.
     not_ready: Option<&'static str>,
 }
@@ -47,6 +51,7 @@ impl Health {
     /// Notes trouble; the first note of the same code keeps its time. Answers whether this is news.
     pub fn degrade(&self, component: Component, code: &str, at: Timestamp) -> bool {
         let mut state = self.lock();
+        state.noted_at.insert(component, at);
         let known = state.degraded.get(&component).is_some_and(|d| d.code == code);
         if !known {
             state.degraded.insert(
@@ -64,6 +69,13 @@ impl Health {
     /// Answers whether there was trouble before.
     pub fn recover(&self, component: Component) -> bool {
         self.lock().degraded.remove(&component).is_some()
+    }
+
+    /// As [`Health::recover`], unless the trouble was noted after `since`: for one who looked at something else.
+    pub fn recover_if_quiet(&self, component: Component, since: Timestamp) -> bool {
+        let mut state = self.lock();
+        let noted_lately = state.noted_at.get(&component).is_some_and(|at| *at > since);
+        !noted_lately && state.degraded.remove(&component).is_some()
     }
 
     pub fn degraded(&self) -> Vec<Degraded> {

@@ -5,6 +5,7 @@ pub mod clock; // Clock, Rng
 pub mod health; // Health: what is degraded, whether we can store
 pub mod operator; // OperatorLog: done by hand, with the line that says so
 pub mod overdue; // Overdue: due by the clock alone
+pub mod promises; // Promises: does the store do what the settings count on?
 pub mod provider; // Provider: submit, query, read a callback body
 pub mod retention; // Retention: what is removed when its time is over
 pub mod sink; // Sink: deliver

@@ -27,6 +27,10 @@ enum Container {
     Jpeg,
     /// MP3: an ID3v2 tag with one private frame goes to the front.
     Mp3,
+    /// PNG: a private chunk goes behind the header.
+    Png,
+    /// WebP, WAVE: a JUNK chunk goes to the end.
+    Riff,
 }
 
 macro_rules! clip {
@@ -42,10 +46,10 @@ macro_rules! clip {
     };
 }
 
-use Container::{Boxes, Ebml, Jpeg, Mp3};
+use Container::{Boxes, Ebml, Jpeg, Mp3, Png, Riff};
 
 /// Everything that can be served; `assets/videos/make.sh` says how it was made.
-pub static CLIPS: [Clip; 7] = [
+pub static CLIPS: [Clip; 10] = [
     clip!(
         "moov-first",
         "portrait_moov_first.mp4",
@@ -87,6 +91,9 @@ pub static CLIPS: [Clip; 7] = [
     clip!("webm", "landscape.webm", "webm", "video/webm", 2.0, Ebml),
     clip!("picture", "picture.jpg", "jpg", "image/jpeg", 0.0, Jpeg),
     clip!("tone", "tone.mp3", "mp3", "audio/mpeg", 2.0, Mp3),
+    clip!("picture-png", "picture.png", "png", "image/png", 0.0, Png),
+    clip!("picture-webp", "picture.webp", "webp", "image/webp", 0.0, Riff),
+    clip!("tone-wav", "tone.wav", "wav", "audio/wav", 1.0, Riff),
 ];
 
 impl Clip {
@@ -137,6 +144,8 @@ impl Media {
             Ebml => grown_ebml(clip.bytes, id, wanted),
             Jpeg => tagged_jpeg(clip.bytes, id),
             Mp3 => tagged_mp3(clip.bytes, id),
+            Png => tagged_png(clip.bytes, id),
+            Riff => tagged_riff(clip.bytes, id),
         };
         parts.retain(|part| part.size() > 0);
         let size = parts.iter().map(Part::size).sum();
@@ -274,6 +283,42 @@ fn tagged_mp3(bytes: &'static [u8], id: Uuid) -> Vec<Part> {
     let mut head = BytesMut::from(&b"ID3\x04\x00\x00\x00\x00\x00\x1bPRIV\x00\x00\x00\x11\x00\x00\x00"[..]);
     head.put_slice(id.as_bytes());
     inserted(bytes, 0, head)
+}
+
+fn tagged_png(bytes: &'static [u8], id: Uuid) -> Vec<Part> {
+    // Signature (8), then IHDR: length, type, 13 bytes, check sum.
+    const BEHIND_HEADER: usize = 8 + 4 + 4 + 13 + 4;
+    let mut chunk = BytesMut::from(&b"siMu"[..]);
+    chunk.put_slice(id.as_bytes());
+    let check = crc32(&chunk);
+    let mut head = BytesMut::new();
+    head.put_u32(16);
+    head.put_slice(&chunk);
+    head.put_u32(check);
+    inserted(bytes, BEHIND_HEADER, head)
+}
+
+/// As PNG has it (ISO 3309).
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+fn tagged_riff(bytes: &'static [u8], id: Uuid) -> Vec<Part> {
+    let mut chunk = BytesMut::from(&b"JUNK"[..]);
+    chunk.put_u32_le(16);
+    chunk.put_slice(id.as_bytes());
+    let old_size = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
+    let mut front = BytesMut::from(&b"RIFF"[..]);
+    front.put_u32_le(old_size + chunk.len() as u32);
+    vec![
+        Part::Bytes(front.freeze()),
+        Part::Bytes(Bytes::from_static(&bytes[8..])),
+        Part::Bytes(chunk.freeze()),
+    ]
 }
 
 fn inserted(bytes: &'static [u8], at: usize, piece: BytesMut) -> Vec<Part> {

@@ -159,7 +159,10 @@ fn bound(listener: TcpListener, world: Arc<World>) -> io::Result<Server> {
             .route("/v1", web::post().to(api::post))
             .configure(control::routes)
             .default_service(web::get().to(cdn::get))
-            .route("/{kind:video|image|audio}/{path:.*}", web::head().to(cdn::get))
+            .route(
+                "/{kind:video|image|audio|media}/{path:.*}",
+                web::head().to(cdn::get),
+            )
     };
     let server = HttpServer::new(app)
         .workers(2)

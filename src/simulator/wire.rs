@@ -105,6 +105,8 @@ pub enum Kind {
     Video,
     Image,
     Audio,
+    /// What edits a medium answers with `mediaUUID` and `mediaURL` (SDK sources).
+    Media,
 }
 
 impl Kind {
@@ -113,6 +115,7 @@ impl Kind {
             "videoInference" => Some(Self::Video),
             "imageInference" => Some(Self::Image),
             "audioInference" => Some(Self::Audio),
+            "upscale" => Some(Self::Media),
             _ => None,
         }
     }
@@ -122,6 +125,7 @@ impl Kind {
             Self::Video => "videoInference",
             Self::Image => "imageInference",
             Self::Audio => "audioInference",
+            Self::Media => "upscale",
         }
     }
 
@@ -131,6 +135,7 @@ impl Kind {
             Self::Video => "video",
             Self::Image => "image",
             Self::Audio => "audio",
+            Self::Media => "media",
         }
     }
 
@@ -140,16 +145,20 @@ impl Kind {
             Self::Video => "vi",
             Self::Image => "ii",
             Self::Audio => "ai",
+            Self::Media => "mi",
         }
     }
 
     /// Extension of the file for a requested `outputFormat`.
     pub fn extension(self, output_format: Option<&str>) -> &'static str {
         match (self, output_format) {
-            (Self::Video, Some("WEBM")) => "webm",
-            (Self::Video, Some("MOV")) => "mov",
-            (Self::Video, _) => "mp4",
+            (Self::Video | Self::Media, Some("WEBM")) => "webm",
+            (Self::Video | Self::Media, Some("MOV")) => "mov",
+            (Self::Video | Self::Media, _) => "mp4",
+            (Self::Image, Some("PNG")) => "png",
+            (Self::Image, Some("WEBP")) => "webp",
             (Self::Image, _) => "jpg",
+            (Self::Audio, Some("WAV")) => "wav",
             (Self::Audio, _) => "mp3",
         }
     }

@@ -172,9 +172,17 @@ async fn conclude(
                     code: "vanished".to_owned(),
                 },
             }),
-            Err(e) => CopyOutcome::NotStored(store_trouble(&e)),
+            Err(e) => CopyOutcome::NotStored(store_trouble(plainer(error.as_ref(), &e))),
         },
     )
+}
+
+/// Of two errors the one that says more: the answer to a look is a bare status, the answer to an upload has a code.
+fn plainer<'a>(of_upload: Option<&'a BlobError>, of_look: &'a BlobError) -> &'a BlobError {
+    match of_upload {
+        Some(BlobError::Exists | BlobError::Abandoned) | None => of_look,
+        Some(error) => error,
+    }
 }
 
 fn verified(ctx: &Archive<'_>, intent: Intent) -> CopyOutcome {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
 pub mod bucket; // what lies in a bucket, through S3
+pub mod fault_store; // what no well-behaved store does
 pub mod seaweed; // an object store that is not ours
 pub mod stores; // which one a story runs on
 
@@ -48,6 +49,16 @@ impl Outside {
     pub async fn on(store: Kind, options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let s3 = ObjectStore::start(store, &dir.path().join("s3")).await;
+        Self::over(s3, dir, options)
+    }
+
+    /// Over a SeaweedFS that the story ends and starts again.
+    pub async fn of(store: Arc<seaweed::Seaweed>) -> Self {
+        let s3 = ObjectStore::of(store).await;
+        Self::over(s3, tempfile::tempdir().unwrap(), Options::default())
+    }
+
+    fn over(s3: ObjectStore, dir: tempfile::TempDir, options: Options) -> Self {
         let mut bytes = vec![0; 32];
         SystemRng.fill(&mut bytes);
         let secret = Secret(bytes);
@@ -150,18 +161,16 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// Whatever hides behind a dot is the server's own, or the service's own beside the results.
 pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         match entry.path().is_dir() {
+            _ if entry.file_name().to_string_lossy().starts_with('.') => {}
             true => found.extend(files(&entry.path())),
             false => found.push(entry.path()),
         }
     }
-    found.retain(|f| {
-        !f.file_name()
-            .is_some_and(|n| n.to_string_lossy().starts_with('.'))
-    });
     found
 }
 

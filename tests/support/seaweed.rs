@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 pub const ACCESS_KEY: &str = "tests";
@@ -24,7 +24,7 @@ const KEEPER: &str = r#""$@" & weed=$!; read -r _; kill -KILL "$weed"; wait "$we
 pub struct Seaweed {
     dir: tempfile::TempDir,
     ports: [u16; 8],
-    keeper: Option<Child>,
+    keeper: Mutex<Option<Child>>,
 }
 
 impl Seaweed {
@@ -43,10 +43,10 @@ impl Seaweed {
     /// One of one's own, to be killed and started again.
     pub async fn start() -> Self {
         for _ in 0..STARTS {
-            let mut server = Self {
+            let server = Self {
                 dir: tempfile::tempdir().unwrap(),
                 ports: free_ports(),
-                keeper: None,
+                keeper: Mutex::new(None),
             };
             if server.run().await {
                 return server;
@@ -69,20 +69,20 @@ impl Seaweed {
     }
 
     /// SIGKILL; everything it was doing is cut.
-    pub fn kill(&mut self) {
-        if let Some(mut keeper) = self.keeper.take() {
+    pub fn kill(&self) {
+        if let Some(mut keeper) = self.keeper.lock().unwrap().take() {
             drop(keeper.stdin.take());
             let _ = keeper.wait(); // it ends with its server
         }
     }
 
     /// The same data at the same address.
-    pub async fn start_again(&mut self) {
+    pub async fn start_again(&self) {
         assert!(self.run().await, "SeaweedFS did not come back");
     }
 
     /// Starts it and waits until it keeps what it is given. `false` when it gave up, mostly over a port.
-    async fn run(&mut self) -> bool {
+    async fn run(&self) -> bool {
         let mut keeper = self.command().spawn().expect("a shell");
         let health = format!("{}/healthz", self.endpoint());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -105,7 +105,7 @@ impl Seaweed {
             );
             return false;
         }
-        self.keeper = Some(keeper);
+        *self.keeper.lock().unwrap() = Some(keeper);
         true
     }
 

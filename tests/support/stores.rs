@@ -29,13 +29,15 @@ impl ObjectStore {
     pub async fn start(kind: Kind, dir: &Path) -> Self {
         match kind {
             Kind::Embedded => Self::embedded(dir).await,
-            Kind::Seaweed => {
-                let running = Seaweed::shared().await;
-                Self {
-                    bucket: running.bucket().await,
-                    server: Server::Seaweed { _running: running },
-                }
-            }
+            Kind::Seaweed => Self::of(Seaweed::shared().await).await,
+        }
+    }
+
+    /// A new bucket of this server.
+    pub async fn of(running: Arc<Seaweed>) -> Self {
+        Self {
+            bucket: running.bucket().await,
+            server: Server::Seaweed { _running: running },
         }
     }
 
@@ -68,12 +70,20 @@ impl ObjectStore {
         self.bucket.get(key).await
     }
 
-    /// How many objects there are, whatever their keys.
+    /// How many objects there are beside those that the service keeps for itself, behind a dot.
     pub async fn count(&self) -> usize {
         match &self.server {
             // Its listing shows unfinished files, too.
             Server::Embedded { folder, .. } => super::files(folder).len(),
-            Server::Seaweed { .. } => self.bucket.keys().await.len(),
+            Server::Seaweed { .. } => {
+                let keys = self.bucket.keys().await;
+                keys.iter().filter(|key| !is_own(key)).count()
+            }
         }
     }
+}
+
+/// Under `.catchment/` and its like.
+pub fn is_own(key: &str) -> bool {
+    key.split('/').any(|part| part.starts_with('.'))
 }

@@ -11,6 +11,8 @@ use tokio::{
 
 use super::*;
 
+mod corpus;
+
 const NOWHERE: &[&str] = &[];
 const LOOPBACK: &[&str] = &["127.0.0.0/8"];
 

@@ -46,6 +46,26 @@ impl S3Blobs {
         }
     }
 
+    /// Whether the bucket answers to our credentials. HEAD says no more than a status about expired keys or a foreign
+    /// region, so what it refuses is asked again by GET, whose answer names the reason.
+    pub(super) async fn bucket_answers(&self) -> Result<(), BlobError> {
+        let head = self.client.head_bucket().bucket(&self.options.bucket);
+        let refused = match within(LOOK_TIMEOUT, head.send()).await? {
+            Ok(_) => return Ok(()),
+            Err(error) => classify(&error),
+        };
+        if !matches!(refused, BlobError::Misconfigured { .. }) {
+            return Err(refused);
+        }
+        let get = self.client.get_bucket_location().bucket(&self.options.bucket);
+        match within(LOOK_TIMEOUT, get.send()).await?.map_err(|e| classify(&e)) {
+            // A right of its own, which says nothing about the others.
+            Ok(_) => Err(refused),
+            Err(BlobError::Misconfigured { code }) if code == "access_denied" => Err(refused),
+            Err(named) => Err(named),
+        }
+    }
+
     /// Reads the object once, hashing as it flows: for stores, checksum settings and multipart objects without a
     /// SHA-256 of the whole.
     async fn read_back(&self, key: &ObjectKey, sha256: &Digest) -> Result<Compared, BlobError> {

@@ -6,6 +6,7 @@
 mod body;
 mod connect;
 mod errors;
+mod examine;
 mod look;
 mod options;
 mod parts;
@@ -135,9 +136,7 @@ impl Blobs for S3Blobs {
     }
 
     async fn probe(&self) -> Result<(), BlobError> {
-        let request = self.client.head_bucket().bucket(&self.options.bucket);
-        let answer = within(LOOK_TIMEOUT, request.send()).await?;
-        answer.map(drop).map_err(|e| classify(&e))
+        self.bucket_answers().await
     }
 }
 

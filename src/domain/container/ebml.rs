@@ -37,6 +37,17 @@ pub(super) fn starts_document(head: &[u8]) -> bool {
     be::<4>(head, 0) == Some(u64::from(EBML))
 }
 
+/// The type that the document's header suggests, for headers that are sent before its tracks are known.
+pub(super) fn likely_type(head: &[u8]) -> &'static str {
+    // The document type is one of a few short elements at the very front.
+    let front = &head[..head.len().min(64)];
+    if front.windows(8).any(|window| window == b"matroska") {
+        "video/x-matroska"
+    } else {
+        "video/webm"
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct EbmlWalk {
     /// Bytes passed so far.
@@ -46,6 +57,9 @@ pub(super) struct EbmlWalk {
     open: Open<u32>,
     document: Document,
     track: Track,
+    /// Steps taken, for the tests that hold them against the bytes passed.
+    #[cfg(test)]
+    pub(super) steps: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,12 +112,18 @@ impl EbmlWalk {
             open: Open::new(),
             document: Document::default(),
             track: Track::default(),
+            #[cfg(test)]
+            steps: 0,
         }
     }
 
     pub(super) fn push(&mut self, chunk: &[u8]) {
         let mut rest = chunk;
         while !rest.is_empty() {
+            #[cfg(test)]
+            {
+                self.steps += 1;
+            }
             let used = self.step(rest);
             rest = &rest[used..];
             self.close_ended();

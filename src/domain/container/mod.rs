@@ -16,7 +16,7 @@ use gather::Gather;
 use mp4::Mp4Walk;
 
 /// First bytes kept to recognise a format, and to tell an SVG from an error page behind a long prologue.
-const HEAD_BYTES: usize = 512;
+pub const HEAD_BYTES: usize = 512;
 
 /// No container we know is recognisable in less; below it a stream is cut, not unknown.
 const MIN_CONTAINER_BYTES: usize = 12;
@@ -76,11 +76,25 @@ impl Media {
     }
 }
 
+/// What the first bytes, at best [`HEAD_BYTES`] of them, suggest for a header that is sent before all is known.
+pub fn likely_type(head: &[u8]) -> Option<&'static str> {
+    if mp4::starts_movie(head) {
+        return Some(mp4::likely_type(head));
+    }
+    if ebml::starts_document(head) {
+        return Some(ebml::likely_type(head));
+    }
+    match sniff::judge(head, Expected::Any) {
+        Finding::Complete(media) => Some(media.content_type),
+        _ => None,
+    }
+}
+
 /// Judges one stream from byte 0. Any division of the same bytes into chunks gives the same finding.
 ///
-/// Bounds: no heap at all, `size_of::<ContainerCheck>()` (below 1 KiB) whatever the stream says about its own
-/// sizes, nesting at most four levels, and time in proportion to the number of boxes passed (bodies are stepped
-/// over, not read). Never panics.
+/// Bounds: no heap at all, `size_of::<ContainerCheck>()` (below 2 KiB) whatever the stream says about its own
+/// sizes, nesting at most four levels, and less than one step a byte passed (bodies are stepped over, not read).
+/// Never panics.
 #[derive(Clone, Debug)]
 pub struct ContainerCheck {
     expected: Expected,
@@ -90,6 +104,10 @@ pub struct ContainerCheck {
 }
 
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per copy, and nothing of it is to be on the heap"
+)]
 enum Stage {
     /// Fewer than `HEAD_BYTES` so far, or nothing but blanks. Leaves for any other stage once the head is full.
     Head,
@@ -100,7 +118,7 @@ enum Stage {
 }
 
 // The bounds promised above: a fixed size, and nothing to drop means nothing on the heap.
-const _: () = assert!(size_of::<ContainerCheck>() < 1024 && !std::mem::needs_drop::<ContainerCheck>());
+const _: () = assert!(size_of::<ContainerCheck>() < 2048 && !std::mem::needs_drop::<ContainerCheck>());
 
 impl ContainerCheck {
     pub fn new(expected: Expected) -> Self {

@@ -3,11 +3,15 @@
 //! Only the few headers that carry size and length are read; every other body is stepped over. A size field is
 //! only ever compared with offsets, never used to reserve anything.
 
+mod boxes;
 mod fields;
+mod fragments;
 
 use super::gather::{Gather, Open, be};
 use super::{Expected, Finding, Media};
+use boxes::{Container, Leaf, Role, role};
 use fields::{Movie, Track};
+use fragments::{Fragments, Run};
 
 /// Longest run of leading fields read from one box: a `tkhd` of version 1.
 const FIELD_BYTES: usize = 96;
@@ -16,6 +20,17 @@ const FIELD_BYTES: usize = 96;
 const PICTURE_BRANDS: [&[u8; 4]; 9] = [
     b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1",
 ];
+
+/// The type that the first box alone suggests, for headers that are sent before the movie is known.
+pub(super) fn likely_type(head: &[u8]) -> &'static str {
+    match (head.get(4..8), head.get(8..12)) {
+        (Some(b"ftyp"), Some(b"qt  ")) => "video/quicktime",
+        (Some(b"ftyp"), Some(b"M4A " | b"M4B " | b"M4P ")) => "audio/mp4",
+        (Some(b"ftyp"), _) => "video/mp4",
+        // Before `ftyp` there was only QuickTime.
+        _ => "video/quicktime",
+    }
+}
 
 /// Whether `head` begins a movie: its first box is one that movies begin with.
 pub(super) fn starts_movie(head: &[u8]) -> bool {
@@ -38,6 +53,10 @@ pub(super) struct Mp4Walk {
     seen: Seen,
     movie: Movie,
     track: Track,
+    fragments: Fragments,
+    /// Steps taken, for the tests that hold them against the bytes passed.
+    #[cfg(test)]
+    pub(super) steps: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,29 +65,14 @@ enum State {
     Header,
     /// Gathering the leading fields of a box that ends at `end`.
     Fields { leaf: Leaf, end: u64 },
+    /// Gathering one sample's record after the other, in a box that ends at `end`.
+    Samples { run: Run, end: u64 },
     /// Stepping over a body that ends at `end`.
     Skip { end: u64 },
     /// A box without a size: it is the last and ends with the stream.
     ToEnd,
     /// Not boxes any more. Final.
     Broken,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Container {
-    Moov,
-    Trak,
-    Mdia,
-    Mvex,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Leaf {
-    Ftyp,
-    Mvhd,
-    Tkhd,
-    Hdlr,
-    Mehd,
 }
 
 /// Which top-level boxes have begun.
@@ -92,12 +96,19 @@ impl Mp4Walk {
             seen: Seen::default(),
             movie: Movie::default(),
             track: Track::default(),
+            fragments: Fragments::default(),
+            #[cfg(test)]
+            steps: 0,
         }
     }
 
     pub(super) fn push(&mut self, chunk: &[u8]) {
         let mut rest = chunk;
         while !rest.is_empty() {
+            #[cfg(test)]
+            {
+                self.steps += 1;
+            }
             let used = self.step(rest);
             rest = &rest[used..];
             self.close_ended();
@@ -126,7 +137,12 @@ impl Mp4Walk {
         if !self.seen.ftyp || (expected == Expected::Video && !self.movie.has_video) {
             return Finding::Unknown;
         }
-        Finding::Complete(self.movie.into_media())
+        let fragments_ms = self
+            .seen
+            .moof
+            .then(|| self.fragments.duration_ms(self.movie.duration > 0))
+            .flatten();
+        Finding::Complete(self.movie.into_media(fragments_ms))
     }
 
     /// Takes at least one byte from the front of `rest` (never empty); returns how many.
@@ -142,8 +158,23 @@ impl Mp4Walk {
             State::Fields { leaf, end } => {
                 let used = self.gather(rest);
                 if self.gather.is_full() {
-                    self.read_fields(leaf);
-                    self.skip_to(end);
+                    self.read_fields(leaf, end);
+                }
+                used
+            }
+            State::Samples { run, end } => {
+                let used = self.gather(rest);
+                if self.gather.is_full() {
+                    self.fragments.read_sample(&self.gather.bytes()[run.lead_bytes..]);
+                    let left = run.left - 1;
+                    self.read_samples(
+                        Run {
+                            left,
+                            lead_bytes: 0,
+                            ..run
+                        },
+                        end,
+                    );
                 }
                 used
             }
@@ -186,7 +217,9 @@ impl Mp4Walk {
         if let Some(level) = self.open.leave()
             && level.kind == Container::Trak
         {
-            self.movie.add(std::mem::take(&mut self.track));
+            let track = std::mem::take(&mut self.track);
+            self.fragments.declare(track.id, track.timescale);
+            self.movie.add(track);
         }
     }
 
@@ -245,38 +278,35 @@ impl Mp4Walk {
         }
     }
 
-    fn read_fields(&mut self, leaf: Leaf) {
+    fn read_fields(&mut self, leaf: Leaf, end: u64) {
         let fields = self.gather.bytes();
         match leaf {
+            Leaf::Trun => {
+                if let Some(run) = self.fragments.read_run(fields) {
+                    return self.read_samples(run, end);
+                }
+            }
+            Leaf::Mdhd => self.track.read_media_header(fields),
+            Leaf::Trex => self.fragments.read_defaults(fields),
+            Leaf::Tfhd => self.fragments.read_track_header(fields),
+            Leaf::Tfdt => self.fragments.read_time(fields),
             Leaf::Ftyp => self.movie.read_brand(fields),
             Leaf::Mvhd => self.movie.read_header(fields),
             Leaf::Mehd => self.movie.read_fragments_header(fields),
             Leaf::Tkhd => self.track.read_header(fields),
             Leaf::Hdlr => self.track.read_handler(fields),
         }
+        self.skip_to(end);
     }
-}
 
-enum Role {
-    Container(Container),
-    /// With the number of leading bytes we want of it.
-    Leaf(Leaf, usize),
-    Passed,
-}
-
-/// What to do with a box of `kind` inside `parent`.
-fn role(parent: Option<Container>, kind: [u8; 4]) -> Role {
-    match (parent, &kind) {
-        (None, b"ftyp") => Role::Leaf(Leaf::Ftyp, 4),
-        (None, b"moov") => Role::Container(Container::Moov),
-        (Some(Container::Moov), b"mvhd") => Role::Leaf(Leaf::Mvhd, 32),
-        (Some(Container::Moov), b"trak") => Role::Container(Container::Trak),
-        (Some(Container::Moov), b"mvex") => Role::Container(Container::Mvex),
-        (Some(Container::Mvex), b"mehd") => Role::Leaf(Leaf::Mehd, 12),
-        (Some(Container::Trak), b"tkhd") => Role::Leaf(Leaf::Tkhd, FIELD_BYTES),
-        (Some(Container::Trak), b"mdia") => Role::Container(Container::Mdia),
-        (Some(Container::Mdia), b"hdlr") => Role::Leaf(Leaf::Hdlr, 12),
-        _ => Role::Passed,
+    /// The next sample of a run, if it has one and its box has room for it.
+    fn read_samples(&mut self, run: Run, end: u64) {
+        let wanted = run.lead_bytes + run.record_bytes;
+        if run.left == 0 || end - self.pos < wanted as u64 {
+            return self.skip_to(end);
+        }
+        self.gather.restart(wanted);
+        self.state = State::Samples { run, end };
     }
 }
 

@@ -88,6 +88,7 @@ fn by_magic(head: &[u8]) -> Option<&'static str> {
     match (kind.matcher_type(), kind.mime_type()) {
         (infer::MatcherType::Audio, "audio/x-wav") => Some("audio/wav"),
         (infer::MatcherType::Audio, "audio/x-flac") => Some("audio/flac"),
+        (infer::MatcherType::Audio, "audio/m4a") => Some("audio/mp4"),
         (infer::MatcherType::Image | infer::MatcherType::Audio | infer::MatcherType::Video, mime) => {
             Some(mime)
         }

@@ -1,5 +1,6 @@
 //! Real files, made by `tests/fixtures/media/make.sh`; what they hold is copied from the ffprobe table it prints.
 
+mod hostile;
 mod made_by_hand;
 
 use proptest::prelude::*;
@@ -46,8 +47,9 @@ fn self_delimiting() -> Vec<Clip> {
 /// Files that may end after any fragment or cluster: only their declared length tells that all of it came.
 fn open_ended() -> Vec<Clip> {
     vec![
-        clip!("fragmented.mp4", "video/mp4", None, LANDSCAPE),
-        clip!("dash.mp4", "video/mp4", None, LANDSCAPE),
+        // Its sound is the longer track.
+        clip!("fragmented.mp4", "video/mp4", Some(1200), LANDSCAPE),
+        clip!("dash.mp4", "video/mp4", Some(1000), LANDSCAPE),
         clip!("open.webm", "video/webm", None, LANDSCAPE),
     ]
 }
@@ -82,6 +84,78 @@ fn whole_videos_are_complete_with_what_ffprobe_says() {
             );
         }
     }
+}
+
+/// The clips that the simulator serves, and what `ffprobe -show_entries format=duration:stream=width,height` says.
+#[test]
+fn served_clips_are_complete_with_what_ffprobe_says() {
+    macro_rules! served {
+        ($($name:literal $content_type:literal $duration_ms:literal $width:literal $height:literal,)+) => {
+            [$((
+                $name,
+                &include_bytes!(concat!("../../../assets/videos/", $name))[..],
+                ($content_type, $duration_ms, $width, $height),
+            ),)+]
+        };
+    }
+    for (name, bytes, expected) in served! {
+        "portrait_moov_first.mp4" "video/mp4" 2000 216 384,
+        "landscape_moov_last.mp4" "video/mp4" 3000 384 216,
+        "fragmented.mp4" "video/mp4" 4167 256 256,
+        "portrait.mov" "video/quicktime" 5000 216 384,
+        "landscape.webm" "video/webm" 2008 384 216,
+    } {
+        let Finding::Complete(media) = judge(Expected::Video, bytes) else {
+            panic!("{name} is whole")
+        };
+        let told = (
+            media.content_type,
+            media.duration_ms.unwrap(),
+            media.width.unwrap(),
+            media.height.unwrap(),
+        );
+        assert_eq!(told, expected, "{name}");
+        assert_eq!(likely_type(&bytes[..HEAD_BYTES]), Some(expected.0), "{name}");
+    }
+}
+
+#[test]
+fn the_first_bytes_suggest_the_type_that_the_whole_has() {
+    for clip in videos() {
+        let head = &clip.bytes[..HEAD_BYTES];
+        assert_eq!(likely_type(head), Some(clip.media.content_type), "{}", clip.name);
+    }
+    for (head, kind) in [
+        (
+            &include_bytes!("../../../tests/fixtures/media/sound.m4a")[..],
+            "audio/mp4",
+        ),
+        (
+            include_bytes!("../../../tests/fixtures/media/sound.mp3"),
+            "audio/mpeg",
+        ),
+        (
+            include_bytes!("../../../tests/fixtures/media/sound.wav"),
+            "audio/wav",
+        ),
+        (
+            include_bytes!("../../../tests/fixtures/media/picture.png"),
+            "image/png",
+        ),
+        (
+            include_bytes!("../../../tests/fixtures/media/picture.jpg"),
+            "image/jpeg",
+        ),
+        (
+            include_bytes!("../../../tests/fixtures/media/picture.webp"),
+            "image/webp",
+        ),
+        (b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "image/svg+xml"),
+    ] {
+        assert_eq!(likely_type(&head[..head.len().min(HEAD_BYTES)]), Some(kind));
+    }
+    assert_eq!(likely_type(b"<html>"), None);
+    assert_eq!(likely_type(b""), None);
 }
 
 #[test]

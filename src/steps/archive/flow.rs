@@ -4,14 +4,14 @@
 use super::{Archive, Hold, Job};
 use crate::crash_point;
 use crate::domain::asset::{Asset, Intent, ObjectKey, SourceUrl};
-use crate::domain::container::{ContainerCheck, Expected, Finding, Media, NotMedia};
+use crate::domain::container::{self, ContainerCheck, Expected, Finding, Media, NotMedia};
 use crate::domain::file::NotStored;
 use crate::domain::ids::Digest;
 use crate::domain::task::Task;
 use crate::ports::blobs::{BlobBody, BlobError, BodyAbandoned, Put};
 use crate::ports::source::{Opened, Resume, SourceBody, SourceError};
 use crate::ports::store::StoreError;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -30,6 +30,8 @@ pub(super) struct Flow {
     body: Box<dyn SourceBody>,
     total: Option<u64>,
     etag: Option<String>,
+    /// What the first bytes suggest.
+    kind: Option<&'static str>,
     bridges: u32,
     hash: Sha256,
     check: ContainerCheck,
@@ -87,6 +89,7 @@ impl Flow {
             body,
             total,
             etag,
+            kind: None,
             bridges: 0,
             hash: Sha256::new(),
             read: 0,
@@ -114,7 +117,7 @@ impl Flow {
         let put = Put {
             key: key.clone(),
             size_bytes: self.total,
-            content_type: content_type(&first, key).to_owned(),
+            content_type: self.content_type(key).to_owned(),
             metadata: metadata(task, job),
         };
         let (sender, receiver): (_, BlobBody) = mpsc::channel(CHUNKS_IN_FLIGHT);
@@ -148,10 +151,32 @@ impl Flow {
         let Some(first) = self.next(ctx).await? else {
             return Err(NotStored::NotAFile { what: "empty" });
         };
+        let first = self.at_least_a_head(ctx, first).await?;
+        self.kind = container::likely_type(&first);
         match self.hopeless() {
             Some(why) => Err(why),
             None => Ok(first),
         }
+    }
+
+    /// A network read may hold a few bytes only: too few to tell a type by.
+    async fn at_least_a_head(&mut self, ctx: &Archive<'_>, first: Bytes) -> Result<Bytes, NotStored> {
+        if first.len() >= container::HEAD_BYTES {
+            return Ok(first);
+        }
+        let mut head = BytesMut::from(first);
+        while head.len() < container::HEAD_BYTES {
+            match self.next(ctx).await? {
+                Some(more) => head.extend_from_slice(&more),
+                None => break,
+            }
+        }
+        Ok(head.freeze())
+    }
+
+    /// By the first bytes, else by the key's extension.
+    fn content_type(&self, key: &ObjectKey) -> &'static str {
+        self.kind.unwrap_or_else(|| type_of_extension(key))
     }
 
     async fn pump(
@@ -203,7 +228,7 @@ impl Flow {
     /// The rest of the bytes, for their digest alone.
     pub(super) async fn drain(&mut self, ctx: &Archive<'_>, key: &ObjectKey) -> Result<Intent, NotStored> {
         while self.next(ctx).await?.is_some() {}
-        let content_type = content_type(&[], key).to_owned();
+        let content_type = self.content_type(key).to_owned();
         self.intent(&Described {
             key: key.clone(),
             content_type,
@@ -334,16 +359,11 @@ fn expected(task: &Task, source: &SourceUrl) -> Expected {
     }
 }
 
-/// By the first bytes, else by the key's extension.
-fn content_type(first: &[u8], key: &ObjectKey) -> &'static str {
-    if let Some(kind) = infer::get(first) {
-        return kind.mime_type();
-    }
+fn type_of_extension(key: &ObjectKey) -> &'static str {
     match key.0.rsplit_once('.').map_or("", |(_, ext)| ext) {
         "mp4" | "m4v" => "video/mp4",
         "mov" => "video/quicktime",
         "webm" => "video/webm",
-        "svg" => "image/svg+xml",
         _ => "application/octet-stream",
     }
 }

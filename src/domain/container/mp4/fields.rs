@@ -12,7 +12,7 @@ pub(super) struct Movie {
     /// Units per second; 0 until known.
     timescale: u32,
     /// In units of `timescale`; 0 where the header does not say.
-    duration: u64,
+    pub(super) duration: u64,
     /// The same for the whole of a fragmented movie, where the first part alone is in the header.
     fragments_duration: u64,
     /// Of the first video track that has one.
@@ -22,6 +22,9 @@ pub(super) struct Movie {
 /// The track being read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
+    pub(super) id: u32,
+    /// Units per second of its own; 0 until known.
+    pub(super) timescale: u32,
     handler: [u8; 4],
     /// Pixels as shown.
     size: Option<(u32, u32)>,
@@ -70,7 +73,8 @@ impl Movie {
         }
     }
 
-    pub(super) fn into_media(self) -> Media {
+    /// `fragments_ms`: how long the fragments are, where there are any.
+    pub(super) fn into_media(self, fragments_ms: Option<u64>) -> Media {
         let content_type = match (self.has_video, self.has_sound, self.quicktime) {
             (false, true, _) => "audio/mp4",
             (_, _, true) => "video/quicktime",
@@ -78,7 +82,8 @@ impl Movie {
         };
         Media {
             content_type,
-            duration_ms: milliseconds(self.duration.max(self.fragments_duration), self.timescale),
+            duration_ms: milliseconds(self.duration.max(self.fragments_duration), self.timescale)
+                .max(fragments_ms),
             width: self.size.map(|(width, _)| width),
             height: self.size.map(|(_, height)| height),
         }
@@ -86,6 +91,16 @@ impl Movie {
 }
 
 impl Track {
+    /// `mdhd`: the unit of the track's own times.
+    pub(super) fn read_media_header(&mut self, fields: &[u8]) {
+        let timescale = match fields.first() {
+            Some(0) => be::<4>(fields, 12),
+            Some(1) => be::<4>(fields, 20),
+            _ => None,
+        };
+        self.timescale = timescale.map_or(0, |value| value as u32);
+    }
+
     /// `hdlr`: what the track is for.
     pub(super) fn read_handler(&mut self, fields: &[u8]) {
         if let Some(Ok(handler)) = fields.get(8..12).map(<[u8; 4]>::try_from) {
@@ -95,11 +110,12 @@ impl Track {
 
     /// `tkhd`: the size as shown, then turned as the matrix says.
     pub(super) fn read_header(&mut self, fields: &[u8]) {
-        let matrix_at = match fields.first() {
-            Some(0) => 40,
-            Some(1) => 52,
+        let (id_at, matrix_at) = match fields.first() {
+            Some(0) => (12, 40),
+            Some(1) => (20, 52),
             _ => return,
         };
+        self.id = be::<4>(fields, id_at).map_or(0, |value| value as u32);
         let entry = |index: usize| be::<4>(fields, matrix_at + 4 * index);
         let pixels = |index: usize| entry(index).and_then(pixels).filter(|value| *value > 0);
         if let (Some(width), Some(height)) = (pixels(9), pixels(10)) {
@@ -119,7 +135,7 @@ fn pixels(fixed: u64) -> Option<u32> {
     u32::try_from((fixed + 0x8000) >> 16).ok()
 }
 
-fn milliseconds(duration: u64, timescale: u32) -> Option<u64> {
+pub(super) fn milliseconds(duration: u64, timescale: u32) -> Option<u64> {
     if duration == 0 || timescale == 0 {
         return None;
     }

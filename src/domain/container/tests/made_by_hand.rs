@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+pub(super) fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [&(8 + body.len() as u32).to_be_bytes(), &kind[..], body].concat()
 }
 
-fn boxed_64(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+pub(super) fn boxed_64(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [
         &1u32.to_be_bytes(),
         &kind[..],
@@ -16,7 +16,7 @@ fn boxed_64(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-fn mvhd_v1(timescale: u32, duration: u64) -> Vec<u8> {
+pub(super) fn mvhd_v1(timescale: u32, duration: u64) -> Vec<u8> {
     let body = [
         &[1, 0, 0, 0],
         &[0; 16][..],
@@ -41,7 +41,7 @@ fn track(handler: &[u8; 4], tkhd: &[u8]) -> Vec<u8> {
     boxed(b"trak", &[tkhd, &boxed(b"mdia", &hdlr)].concat())
 }
 
-fn moov() -> Vec<u8> {
+pub(super) fn moov() -> Vec<u8> {
     boxed(
         b"moov",
         &[
@@ -53,7 +53,7 @@ fn moov() -> Vec<u8> {
     )
 }
 
-fn ftyp() -> Vec<u8> {
+pub(super) fn ftyp() -> Vec<u8> {
     boxed(b"ftyp", b"isom\0\0\x02\0isom")
 }
 
@@ -145,6 +145,64 @@ fn a_movie_without_a_video_track_is_no_video() {
     );
 }
 
+/// A movie of fragments alone: one track, a thousand units a second, 40 of them a sample unless said otherwise.
+fn fragmented(fragments: &[Vec<u8>]) -> Vec<u8> {
+    let words = |words: &[u32]| words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>();
+    let mut tkhd = tkhd_v1(1080, 1920);
+    tkhd[8 + 20..8 + 24].copy_from_slice(&7u32.to_be_bytes());
+    let mdhd = boxed(b"mdhd", &words(&[0, 0, 0, 1000, 0, 0]));
+    let hdlr = boxed(b"hdlr", &[&[0; 8][..], b"vide", &[0; 13]].concat());
+    let trak = boxed(b"trak", &[tkhd, boxed(b"mdia", &[mdhd, hdlr].concat())].concat());
+    let mvex = boxed(b"mvex", &boxed(b"trex", &words(&[0, 7, 1, 40, 0, 0])));
+    let moov = boxed(b"moov", &[mvhd_v1(600, 0), trak, mvex].concat());
+    let of = |traf: &Vec<u8>| [boxed(b"moof", &boxed(b"traf", traf)), boxed(b"mdat", b"x")].concat();
+    [vec![ftyp(), moov], fragments.iter().map(of).collect()]
+        .concat()
+        .concat()
+}
+
+#[test]
+fn the_length_of_a_fragmented_movie_is_the_sum_of_its_samples() {
+    let words = |words: &[u32]| words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>();
+    let tfhd = |more: &[u32]| boxed(b"tfhd", &words(&[&[0, 7], more].concat()));
+    let with_duration = |each: u32| boxed(b"tfhd", &words(&[0x2_000b, 7, 0, 0, 1, each]));
+    let tfdt = |at: u32| boxed(b"tfdt", &words(&[0, at]));
+    let tfdt_v1 = |at: u32| boxed(b"tfdt", &words(&[1 << 24, 0, at]));
+    let counted = |n: u32| boxed(b"trun", &words(&[1, n, 99]));
+    let told = boxed(b"trun", &words(&[0x705, 3, 99, 98, 10, 1, 1, 20, 1, 1, 30, 1, 1]));
+    for (what, fragments, lasts) in [
+        (
+            "the movie's default",
+            vec![[tfhd(&[]), counted(5)].concat()],
+            Some(200),
+        ),
+        (
+            "the fragment's own",
+            vec![[with_duration(50), counted(5), counted(1)].concat()],
+            Some(300),
+        ),
+        (
+            "each sample's",
+            vec![[tfhd(&[]), told.clone()].concat()],
+            Some(60),
+        ),
+        (
+            "a recording that began long before",
+            vec![
+                [tfhd(&[]), tfdt(90_000), counted(5)].concat(),
+                [tfhd(&[]), tfdt_v1(90_300), counted(5)].concat(),
+            ],
+            Some(500),
+        ),
+        ("no sample at all", vec![tfhd(&[])], None),
+    ] {
+        let Finding::Complete(media) = judge(Expected::Video, &fragmented(&fragments)) else {
+            panic!("{what}")
+        };
+        assert_eq!(media.duration_ms, lasts, "{what}");
+    }
+}
+
 #[test]
 fn a_moov_of_a_million_boxes_costs_no_memory() {
     let moov = boxed(
@@ -161,18 +219,18 @@ fn a_moov_of_a_million_boxes_costs_no_memory() {
     );
 }
 
-fn element(id: &[u8], body: &[u8]) -> Vec<u8> {
+pub(super) fn element(id: &[u8], body: &[u8]) -> Vec<u8> {
     let size = (1 << 14 | body.len() as u16).to_be_bytes();
     [id, &size, body].concat()
 }
 
 const CLUSTER_WITHOUT_SIZE: &[u8] = &[0x1f, 0x43, 0xb6, 0x75, 0xff];
 
-fn webm_head() -> Vec<u8> {
+pub(super) fn webm_head() -> Vec<u8> {
     element(&[0x1a, 0x45, 0xdf, 0xa3], &element(&[0x42, 0x82], b"webm"))
 }
 
-fn webm_tracks() -> Vec<u8> {
+pub(super) fn webm_tracks() -> Vec<u8> {
     let video = element(
         &[0xe0],
         &[element(&[0xb0], &[4, 56]), element(&[0xba], &[7, 128])].concat(),

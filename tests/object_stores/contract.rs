@@ -1,0 +1,286 @@
+//! I5, I6, I17, F9, F10, F22: what the copier counts on.
+
+use super::outside::fault_store::{Act, FaultStore};
+use super::*;
+use catchment::ports::blobs::BodyAbandoned;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_keys_and_metadata_are_kept_as_they_are() {
+    let keys = [
+        "plain.mp4",
+        "a b/ü+ü.mp4",
+        "100%/x=1&y=2.mp4",
+        "q?r#s.mp4",
+        "%41.mp4",
+        "plus+plus/日本語.mp4",
+        "~(it's)*!@$,;:.mp4",
+        "a/b.c_d-e/../f.mp4", // not a path: a store that tidies it up would mix keys
+    ];
+    for kind in BOTH {
+        let subject = Subject::on(kind).await;
+        for (n, key) in keys
+            .into_iter()
+            .enumerate()
+            .filter(|(_, key)| !key.contains(".."))
+        {
+            let film = film(n as u32, 100_000);
+            subject
+                .put(key, &film)
+                .await
+                .unwrap_or_else(|e| panic!("{kind:?} {key}: {e:?}"));
+            assert_eq!(
+                subject.compare(key, &film).await,
+                Compared::Same,
+                "{kind:?} {key}"
+            );
+            let seen = subject.store.get(key).await;
+            assert!(seen == Some(film), "{kind:?} {key}: read by somebody else");
+        }
+        assert_eq!(
+            subject.store.count().await,
+            keys.len() - 1,
+            "{kind:?}: no two fell together"
+        );
+
+        let mut put = described("labelled.mp4", Some(1000));
+        let odd = "100%25%20%22sure%22%20%C3%BC%E6%97%A5";
+        put.metadata = vec![
+            ("model".to_owned(), "klingai:avatar@2.0-pro".to_owned()),
+            ("label-who.is_it-1".to_owned(), odd.to_owned()),
+        ];
+        subject
+            .blobs
+            .put_stream(put, whole(&film(1, 1000)))
+            .await
+            .unwrap();
+        let bucket = &subject.store.bucket;
+        let request = bucket
+            .client
+            .head_object()
+            .bucket(&bucket.name)
+            .key("labelled.mp4");
+        let found = request.send().await.unwrap();
+        let metadata = found.metadata().unwrap();
+        assert_eq!(metadata["label-who.is_it-1"], odd, "{kind:?}");
+        assert_eq!(metadata["model"], "klingai:avatar@2.0-pro", "{kind:?}");
+        assert_eq!(found.content_type(), Some("video/mp4"), "{kind:?}");
+    }
+}
+
+/// Two copiers with other bytes, both one chunk before their end; then both go.
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_f22_of_two_racing_uploads_one_wins_and_its_bytes_stay() {
+    let subject = Subject::on(Kind::Seaweed).await;
+    for round in 0..6 {
+        let key = format!("race-{round}.mp4");
+        let films = [film(2 * round, 3 * MIB), film(2 * round + 1, 3 * MIB)];
+        // Half of the rounds in parts: there the last request decides.
+        let size = (round % 2 == 0).then_some(3 * MIB);
+        let start = tokio::sync::Barrier::new(2);
+        let upload = |film: Vec<u8>| {
+            let (key, blobs, start) = (key.clone(), &subject.blobs, &start);
+            async move {
+                let (sender, body) = mpsc::channel(1);
+                let feed = async {
+                    let (last, most) = film.split_last().unwrap();
+                    for chunk in most.chunks(256 * 1024) {
+                        let _ = sender.send(Ok(Bytes::copy_from_slice(chunk))).await;
+                    }
+                    start.wait().await;
+                    let _ = sender.send(Ok(Bytes::copy_from_slice(&[*last]))).await;
+                    drop(sender);
+                };
+                tokio::join!(blobs.put_stream(described(&key, size), body), feed).0
+            }
+        };
+        let (a, b) = tokio::join!(upload(films[0].clone()), upload(films[1].clone()));
+        let winner = match (&a, &b) {
+            (Ok(()), Err(lost)) | (Err(lost), Ok(())) => {
+                assert!(
+                    ["exists", "conflict"].contains(&code(lost)),
+                    "round {round}: {lost:?}"
+                );
+                usize::from(a.is_err())
+            }
+            _ => panic!("round {round}: {a:?} {b:?}"),
+        };
+        assert_eq!(
+            subject.compare(&key, &films[winner]).await,
+            Compared::Same,
+            "round {round}"
+        );
+        assert_eq!(
+            subject.compare(&key, &films[1 - winner]).await,
+            Compared::Other,
+            "round {round}"
+        );
+        let late = subject.put(&key, &films[1 - winner]).await.unwrap_err();
+        assert_eq!(code(&late), "exists", "round {round}");
+        assert!(
+            subject.store.get(&key).await.as_ref() == Some(&films[winner]),
+            "round {round}: as won"
+        );
+    }
+}
+
+/// In parts, beyond one part: completing is what creates.
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_i17_parts_never_replace_and_an_abandoned_upload_leaves_nothing() {
+    for kind in BOTH {
+        let subject = Subject::on(kind).await;
+        let long = film(1, 12 * MIB + 7);
+        let unsized_put = |key: &str| described(key, None);
+        subject
+            .blobs
+            .put_stream(unsized_put("long.mp4"), whole(&long))
+            .await
+            .unwrap();
+        assert_eq!(
+            subject.compare("long.mp4", &long).await,
+            Compared::Same,
+            "{kind:?}"
+        );
+
+        let other = film(2, 11 * MIB);
+        let taken = subject
+            .blobs
+            .put_stream(unsized_put("long.mp4"), whole(&other))
+            .await;
+        assert_eq!(code(&taken.unwrap_err()), "exists", "{kind:?}");
+        assert_eq!(
+            subject.compare("long.mp4", &long).await,
+            Compared::Same,
+            "{kind:?}"
+        );
+
+        let (sender, body) = mpsc::channel(1);
+        let feed = async {
+            for _ in 0..7 {
+                sender.send(Ok(Bytes::from(film(3, MIB)))).await.unwrap();
+            }
+            sender.send(Err(BodyAbandoned)).await.unwrap();
+        };
+        let (ended, ()) = tokio::join!(subject.blobs.put_stream(unsized_put("half.mp4"), body), feed);
+        assert_eq!(code(&ended.unwrap_err()), "abandoned", "{kind:?}");
+        assert_eq!(subject.store.get("half.mp4").await, None, "{kind:?}");
+        if kind == Kind::Seaweed {
+            assert_eq!(
+                subject.store.bucket.uploads().await,
+                0,
+                "parts are given up with their upload"
+            );
+        }
+    }
+}
+
+/// F10: bytes that changed on the way are refused by the store itself, whole and in parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_an_upload_spoiled_on_the_way_is_refused_and_leaves_nothing() {
+    for checksum in [Checksum::Sha256, Checksum::Crc64Nvme] {
+        for (what, size, len) in [
+            ("whole", true, 300_000),
+            ("small", false, 300_000),
+            ("parts", false, 11 * MIB),
+        ] {
+            let kind = Kind::Seaweed;
+            let subject = Subject::on(kind).await;
+            let fault = FaultStore::before(&subject.store.bucket).await;
+            let mut options = options(&subject.store.bucket, &fault.url());
+            options.checksum = checksum;
+            let blobs = S3Blobs::connect(options).await;
+            let film = film(1, len);
+            fault.spoil_uploads(1, || Act::Tamper);
+
+            let put = || described("film.mp4", size.then_some(len));
+            let refused = blobs.put_stream(put(), whole(&film)).await.unwrap_err();
+
+            // SeaweedFS says 500 of a checksum that follows the body; either way it is sent again.
+            let said = ["checksum_mismatch", "http_500"].contains(&code(&refused));
+            assert!(said, "{checksum:?} {what}: {refused:?}");
+            assert!(matches!(refused, BlobError::Unavailable { .. }), "sent again");
+            assert_eq!(
+                compare(&blobs, "film.mp4", &film).await,
+                Compared::Absent,
+                "{checksum:?} {what}"
+            );
+            blobs.put_stream(put(), whole(&film)).await.unwrap();
+            assert_eq!(
+                compare(&blobs, "film.mp4", &film).await,
+                Compared::Same,
+                "{checksum:?} {what}"
+            );
+        }
+    }
+}
+
+/// A store that checks nothing is read back, and the difference seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_without_checksums_a_spoiled_upload_is_seen_when_it_is_read_back() {
+    for kind in BOTH {
+        let subject = Subject::on(kind).await;
+        let fault = FaultStore::before(&subject.store.bucket).await;
+        let mut options = options(&subject.store.bucket, &fault.url());
+        options.checksum = Checksum::None;
+        let blobs = S3Blobs::connect(options).await;
+        fault.spoil_uploads(1, || Act::Tamper);
+        let film = film(1, 300_000);
+        put(&blobs, "film.mp4", &film).await.unwrap();
+        assert_eq!(
+            compare(&blobs, "film.mp4", &film).await,
+            Compared::Other,
+            "{kind:?}"
+        );
+    }
+}
+
+/// F9: the store did it and we did not hear; and the store did not, though it was nearly through.
+#[tokio::test(flavor = "multi_thread")]
+async fn f9_after_a_lost_answer_a_look_tells() {
+    for kind in BOTH {
+        for (size, len) in [(true, 300_000), (false, 300_000), (false, 6 * MIB)] {
+            let subject = Subject::on(kind).await;
+            let fault = FaultStore::before(&subject.store.bucket).await;
+            let blobs = S3Blobs::connect(options(&subject.store.bucket, &fault.url())).await;
+            let film = film(1, len);
+            let put = || described("film.mp4", size.then_some(len));
+            let (method, what) = match len > 5 * MIB {
+                true => ("POST", "uploadId"),
+                false => ("PUT", "film.mp4"),
+            };
+            let mut lost = 0;
+            fault.script(move |asked| {
+                let decides = asked.method == method && asked.path.contains(what);
+                lost += usize::from(decides);
+                match decides && lost == 1 {
+                    true => Act::LoseAnswer,
+                    false => Act::Forward,
+                }
+            });
+            let unheard = blobs.put_stream(put(), whole(&film)).await.unwrap_err();
+            assert!(
+                matches!(unheard, BlobError::Unavailable { .. }),
+                "{kind:?} {len}: {unheard:?}"
+            );
+            assert_eq!(
+                compare(&blobs, "film.mp4", &film).await,
+                Compared::Same,
+                "{kind:?} {len}"
+            );
+            let again = blobs.put_stream(put(), whole(&film)).await.unwrap_err();
+            assert_eq!(code(&again), "exists", "{kind:?} {len}");
+
+            fault.spoil_uploads(1, || Act::Cut(200_000));
+            let cut = described("cut.mp4", Some(len));
+            let broken = blobs.put_stream(cut, whole(&film)).await.unwrap_err();
+            assert!(
+                matches!(broken, BlobError::Unavailable { .. }),
+                "{kind:?} {len}: {broken:?}"
+            );
+            assert_eq!(
+                compare(&blobs, "cut.mp4", &film).await,
+                Compared::Absent,
+                "{kind:?} {len}"
+            );
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! F8–F11, I5, I6, T12: what an object store gets wrong, and that nothing becomes `archived` by it.
+
+use crate::outside::fault_store::{Act, Asked, FaultStore, answer, error, yes};
+use crate::outside::seaweed::Seaweed;
+use crate::outside::stores::Kind;
+use crate::outside::{Outside, Serve, sha256_hex};
+use crate::world::{task, uuid};
+use catchment::simulator::Options;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+async fn world(kind: Kind) -> (Outside, FaultStore) {
+    let mut outside = Outside::on(kind, Options::default()).await;
+    let fault = FaultStore::before(&outside.s3.bucket).await;
+    outside.set("CATCHMENT_S3__ENDPOINT", fault.url());
+    outside.set("CATCHMENT_ARCHIVE__PART_SIZE", "5MiB");
+    (outside, fault)
+}
+
+/// The request that makes the object: the only one, or the last of its parts.
+fn creates(asked: &Asked) -> bool {
+    let parts = asked.path.contains("uploadId") || asked.path.contains("uploads");
+    match asked.method.as_str() {
+        "PUT" => !parts && !asked.is_own(),
+        "POST" => asked.path.contains("uploadId"),
+        _ => false,
+    }
+}
+
+struct Wrong {
+    what: &'static str,
+    simulate: &'static str,
+    times: usize,
+    act: fn() -> Act,
+}
+
+const fn wrong(what: &'static str, simulate: &'static str, times: usize, act: fn() -> Act) -> Wrong {
+    Wrong {
+        what,
+        simulate,
+        times,
+        act,
+    }
+}
+
+const LARGE: &str = "video-size=3000000";
+const PARTS: &str = "no-length;video-size=6000000";
+
+/// Each ends as archived, once, with the source's bytes.
+const MENDED: &[Wrong] = &[
+    wrong("SlowDown for a while", "", 5, || {
+        Act::Answer(error("503 Slow Down", "SlowDown"))
+    }),
+    wrong("an early SlowDown while we send", LARGE, 2, || {
+        Act::AnswerEarly(error("503 Slow Down", "SlowDown"))
+    }),
+    wrong("an error inside a 200", "", 2, || {
+        Act::Answer(error("200 OK", "InternalError"))
+    }),
+    wrong("a conflict with another writer", "", 2, || {
+        Act::Answer(error("409 Conflict", "ConditionalRequestConflict"))
+    }),
+    wrong("stored, and the answer lost", "", 1, || Act::LoseAnswer),
+    wrong("stored, and a failure told", "", 1, || {
+        Act::AnswerInstead(error("500 Internal Server Error", "InternalError"))
+    }),
+    wrong("stored, and a taken key told: the same bytes", "", 1, || {
+        Act::AnswerInstead(error("412 Precondition Failed", "PreconditionFailed"))
+    }),
+    wrong("a yes that kept nothing", "", 3, || Act::Answer(yes())),
+    wrong("a yes before it had the bytes", LARGE, 2, || {
+        Act::AnswerEarly(yes())
+    }),
+    wrong("cut in the middle", LARGE, 2, || Act::Cut(1_000_000)),
+    wrong("a page of HTML", "", 1, || {
+        Act::Answer(answer("502 Bad Gateway", "<html>no</html>"))
+    }),
+    wrong("parts: an error inside the last 200", PARTS, 1, || {
+        Act::Answer(error("200 OK", "InternalError"))
+    }),
+    wrong("parts: joined, and the answer lost", PARTS, 1, || Act::LoseAnswer),
+];
+
+/// F10, where the store checks: on the embedded one the spoiled bytes would stay under the key.
+const SPOILED: &[Wrong] = &[
+    wrong("spoiled on the way", "", 2, || Act::Tamper),
+    wrong("spoiled on the way, large", LARGE, 1, || Act::Tamper),
+];
+
+fn stage(cases: &[&'static Wrong]) -> impl FnMut(&Asked) -> Act + Send + use<> {
+    let mut left = BTreeMap::new();
+    for (n, wrong) in cases.iter().enumerate() {
+        left.insert(uuid(n), (wrong.times, wrong.act));
+    }
+    move |asked| {
+        let case = left
+            .iter_mut()
+            .find(|(task, _)| asked.path.contains(task.as_str()));
+        match case {
+            Some((_, (times, act))) if *times > 0 && creates(asked) => {
+                *times -= 1;
+                act()
+            }
+            _ => Act::Forward,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_f9_what_a_store_gets_wrong_for_a_while_ends_archived_once() {
+    mended(Kind::Embedded, MENDED.iter().collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_f9_f10_what_seaweedfs_gets_wrong_for_a_while_ends_archived_once() {
+    mended(Kind::Seaweed, MENDED.iter().chain(SPOILED).collect()).await;
+}
+
+async fn mended(kind: Kind, cases: Vec<&'static Wrong>) {
+    let (outside, fault) = world(kind).await;
+    fault.script(stage(&cases));
+    let mut serve = Serve::start(&outside, None).await;
+    serve.subscribe(&outside.endpoint).await;
+    for (n, wrong) in cases.iter().enumerate() {
+        serve.submit(&task(n, wrong.simulate)).await;
+    }
+    serve.wait_settled(cases.len()).await;
+    let events = serve.events().await;
+    for (n, wrong) in cases.iter().enumerate() {
+        let (task, truth) = (serve.task(&uuid(n)).await, outside.generation(&uuid(n)).unwrap());
+        assert_eq!(task["status"], "completed", "{}: {task:#}", wrong.what);
+        let asset = &task["assets"][0];
+        let bytes = outside.s3.get(asset["key"].as_str().unwrap()).await;
+        let sha256 = sha256_hex(&bytes.expect("what is archived is there"));
+        assert_eq!(
+            Some(&sha256),
+            truth.results[0].sha256.as_ref(),
+            "{}: I5",
+            wrong.what
+        );
+        assert_eq!(asset["sha256"], sha256.as_str(), "{}: I5", wrong.what);
+        assert_eq!(
+            told(&events, "asset.archived", &uuid(n)),
+            1,
+            "{}: once",
+            wrong.what
+        );
+        let tries = fault.asked();
+        let tries = tries
+            .iter()
+            .filter(|a| creates(a) && a.path.contains(&uuid(n)))
+            .count();
+        assert!(tries >= wrong.times, "{}: the fault was met: {tries}", wrong.what);
+        assert!(
+            tries <= wrong.times + 2,
+            "{}: and no storm made of it: {tries}",
+            wrong.what
+        );
+    }
+    assert_eq!(outside.s3.count().await, cases.len(), "I6: nothing beside them");
+    let deletes = fault.asked();
+    let deletes = deletes
+        .iter()
+        .filter(|a| a.method == "DELETE" && !a.path.contains("uploadId"));
+    assert_eq!(deletes.count(), 0, "T12: no object is ever deleted");
+    serve.wait_fine("object_store").await;
+    outside.wait_for_deliveries(&events, "after the faults").await;
+    serve.stop().await;
+}
+
+fn told(events: &[Value], kind: &str, task: &str) -> usize {
+    let about = |e: &&Value| e["type"] == kind && e["data"]["taskUUID"] == task;
+    events.iter().filter(about).count()
+}
+
+/// F9, I6: somebody else's object stays as it is, and ours is told as failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_other_bytes_under_the_key_are_a_conflict_and_stay() {
+    for kind in [Kind::Embedded, Kind::Seaweed] {
+        let (outside, fault) = world(kind).await;
+        let theirs = b"somebody else was here first".to_vec();
+        let put = theirs.clone();
+        fault.spoil_uploads(1, move || Act::AfterPutting(put.clone()));
+        let mut serve = Serve::start(&outside, None).await;
+        serve.submit(&task(0, "")).await;
+        let ended = serve.wait_status(&uuid(0), "failed").await;
+        assert_eq!(ended["reason"], "no_asset_archived", "{ended:#}");
+        assert_eq!(ended["assets"][0]["reason"], "conflict", "{ended:#}");
+        let key = fault
+            .asked()
+            .into_iter()
+            .find(Asked::uploads_result)
+            .unwrap()
+            .path;
+        let key = key
+            .split('?')
+            .next()
+            .unwrap()
+            .splitn(3, '/')
+            .nth(2)
+            .unwrap()
+            .to_owned();
+        assert_eq!(outside.s3.get(&key).await, Some(theirs), "{kind:?}");
+        let events = serve.events().await;
+        assert_eq!(told(&events, "asset.archived", &uuid(0)), 0);
+        assert_eq!(told(&events, "asset.failed", &uuid(0)), 1);
+        serve.stop().await;
+    }
+}
+
+/// I5: a store whose yes means nothing is never believed, however often it says it.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_store_that_says_yes_and_keeps_nothing_archives_nothing() {
+    let (outside, fault) = world(Kind::Embedded).await;
+    fault.script(|asked| match asked.method.as_str() {
+        "PUT" => Act::Answer(yes()),
+        _ => Act::Forward,
+    });
+    let mut serve = Serve::start(&outside, None).await;
+    assert_eq!(
+        serve.wait_degraded("object_store").await,
+        "keeps_nothing",
+        "seen before any result"
+    );
+    assert!(
+        outside.log().contains("says yes and keeps nothing"),
+        "and explained"
+    );
+    serve.submit(&task(0, "")).await;
+    let tried = |t: &Value| {
+        let lines = t["timeline"].as_array().unwrap();
+        lines.iter().filter(|l| l["kind"] == "copy_postponed").count() >= 3
+    };
+    let waiting = serve.wait_task(&uuid(0), "three tries", tried).await;
+    assert!(["pending", "archiving"].contains(&waiting["assets"][0]["status"].as_str().unwrap()));
+    assert_eq!(told(&serve.events().await, "asset.archived", &uuid(0)), 0);
+    fault.behave();
+    serve.wait_status(&uuid(0), "completed").await;
+    serve.wait_fine("object_store").await;
+    assert_eq!(outside.s3.count().await, 1);
+    serve.stop().await;
+}
+
+/// F11: what only an operator can mend has a name, turns nobody away, and ends by itself once it is mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn f11_a_store_that_refuses_us_is_named_and_waited_for() {
+    let cases = [
+        ("400 Bad Request", "ExpiredToken", "expired_token"),
+        ("404 Not Found", "NoSuchBucket", "no_such_bucket"),
+        ("301 Moved Permanently", "PermanentRedirect", "wrong_region"),
+        ("400 Bad Request", "AuthorizationHeaderMalformed", "wrong_region"),
+        ("403 Forbidden", "AccessDenied", "access_denied"),
+    ];
+    let (outside, fault) = world(Kind::Embedded).await;
+    let mut serve = Serve::start(&outside, None).await;
+    for (n, (status, word, expected)) in cases.into_iter().enumerate() {
+        fault.script(move |_| Act::Answer(error(status, word)));
+        serve.submit(&task(n, "")).await;
+        let tried = |t: &Value| {
+            let lines = t["timeline"].as_array().unwrap();
+            lines.iter().filter(|l| l["kind"] == "copy_postponed").count() >= 2
+        };
+        let waiting = serve.wait_task(&uuid(n), "two tries", tried).await;
+        assert_eq!(waiting["status"], "archiving", "{word}: {waiting:#}");
+        assert_eq!(
+            serve.degraded("object_store").await.as_deref(),
+            Some(expected),
+            "{word}"
+        );
+        fault.behave();
+        serve.wait_status(&uuid(n), "completed").await;
+        serve.wait_fine("object_store").await;
+    }
+    assert_eq!(outside.s3.count().await, cases.len());
+    serve.stop().await;
+}
+
+/// A store without `If-None-Match` is found out at start, and the setting that helps is named; with it, all is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lacks_what_the_settings_ask_for_is_told_with_the_remedy() {
+    let (mut outside, fault) = world(Kind::Seaweed).await;
+    let without = |asked: &Asked| match asked.header("if-none-match") {
+        Some(_) => Act::Answer(error("501 Not Implemented", "NotImplemented")),
+        None => Act::Forward,
+    };
+    fault.script(without);
+    let mut serve = Serve::start(&outside, None).await;
+    assert_eq!(
+        serve.wait_degraded("object_store").await,
+        "create_only_unsupported"
+    );
+    let log = outside.log();
+    assert!(log.contains("s3.create_only") && log.contains("head"), "{log}");
+    serve.submit(&task(0, "")).await;
+    let known = |t: &Value| t["assets"].as_array().is_some_and(|a| a.len() == 1);
+    serve.wait_task(&uuid(0), "a result that waits", known).await;
+    serve.stop().await;
+
+    outside.set("CATCHMENT_S3__CREATE_ONLY", "head");
+    let mut serve = Serve::start(&outside, None).await;
+    serve.wait_status(&uuid(0), "completed").await;
+    serve.wait_fine("object_store").await;
+    serve.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_odd_prefixes_and_labels_arrive_as_they_are() {
+    let mut outside = Outside::on(Kind::Seaweed, Options::default()).await;
+    outside.set("CATCHMENT_S3__PREFIX", "films=2026/a.b-c_d/");
+    let mut serve = Serve::start(&outside, None).await;
+    let labels = json!({
+        "who.is_it-1": "Zoë \"100 %\" + 日本 / ~ ü",
+        "plain": "x",
+        "edges": " spaces around ",
+    });
+    let mut sample = task(0, "");
+    sample["catchment"] = json!({ "labels": labels, "keyPrefix": "Show_1/ep-2/v1.0/" });
+    serve.submit(&sample).await;
+    let ended = serve.wait_status(&uuid(0), "completed").await;
+    let key = ended["assets"][0]["key"].as_str().unwrap();
+    assert!(key.starts_with("films=2026/a.b-c_d/Show_1/ep-2/v1.0/"), "{key}");
+    outside
+        .assert_archived_once(&ended, &outside.generation(&uuid(0)).unwrap(), "odd names")
+        .await;
+    let bucket = &outside.s3.bucket;
+    let request = bucket.client.head_object().bucket(&bucket.name).key(key);
+    let found = request.send().await.unwrap();
+    let metadata = found.metadata().unwrap();
+    for (name, value) in labels.as_object().unwrap() {
+        let kept = metadata[&format!("label-{name}")].as_str();
+        let kept = percent_encoding::percent_decode_str(kept).decode_utf8().unwrap();
+        assert_eq!(kept, value.as_str().unwrap(), "{name}");
+    }
+    assert_eq!(metadata["task-uuid"], uuid(0));
+    serve.stop().await;
+}
+
+/// F8, F9: the store itself is killed in the middle of it all.
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_f9_seaweedfs_killed_and_started_again_loses_and_doubles_nothing() {
+    const TASKS: usize = 6;
+    let store = Arc::new(Seaweed::start().await);
+    let outside = Outside::of(store.clone()).await;
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..TASKS {
+        // Some are on their way when it dies.
+        let simulate = if n % 2 == 0 {
+            "video-size=2000000;download-rate=1000000"
+        } else {
+            ""
+        };
+        serve.submit(&task(n, simulate)).await;
+    }
+    serve.wait_status(&uuid(1), "completed").await;
+    store.kill();
+    serve.wait_degraded("object_store").await;
+    store.start_again().await;
+    serve.wait_settled(TASKS).await;
+    let tasks = serve.tasks().await;
+    assert!(tasks.iter().all(|t| t["status"] == "completed"), "{tasks:#?}");
+    for n in 0..TASKS {
+        let (task, truth) = (serve.task(&uuid(n)).await, outside.generation(&uuid(n)).unwrap());
+        let bytes = outside
+            .s3
+            .get(task["assets"][0]["key"].as_str().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(Some(sha256_hex(&bytes)), truth.results[0].sha256, "I5");
+    }
+    assert_eq!(outside.s3.count().await, TASKS, "I6");
+    serve.wait_fine("object_store").await;
+    serve.stop().await;
+}
