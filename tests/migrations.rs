@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "migrations/ways_out.rs"]
+mod ways_out; // version 3
+
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 /// The newest schema.
 const LATEST: i32 = 5;
@@ -186,7 +189,7 @@ VALUES
    '{"shot":"1"}', 1000, 4.35, '[]', 1, 1, 0, 0, 0, 0, 5, 0, NULL, 1),
   (2, x'00000000000000000000000000000003', 'default', 3, 'archiving', 'submitted', 'confirmed', 'open', 'm', 2, 0,
    '{}', 1000, NULL, '[{"code":"c","message":"m","contentPolicy":false}]', 1, 1, 2, 0, 0, 0, NULL, 0, 7, 0);
-INSERT INTO task_documents VALUES (1, zeroblob(32), '{}', NULL), (2, zeroblob(32), '{}', '{}');
+INSERT INTO task_documents (task_id, fingerprint, entry, document) VALUES (1, zeroblob(32), '{}', NULL), (2, zeroblob(32), '{}', '{}');
 INSERT INTO idempotency_keys VALUES (1, 'default', 'k', zeroblob(32));
 INSERT INTO idempotency_tasks VALUES (1, 0, 1), (1, 1, 2);
 INSERT INTO assets (task_id, result_id, status, round, source_url, archive_by, confirmed, nsfw, cost, discovered_at,

@@ -7,7 +7,7 @@ use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Blobs, S3Options};
 use crate::adapters::sources::{HttpSources, Patience, SourceOptions};
 use crate::adapters::sqlite::{self, SqliteStore};
 use crate::adapters::system::{self, SystemClock, SystemRng};
-use crate::adapters::webhook::WebhookSink;
+use crate::adapters::webhook::{ProviderShape, WebhookSink};
 use crate::config::{self, Purpose, Settings};
 use crate::domain::address::{AddressRule, GuardError, HostPattern, Purpose as AddressPurpose};
 use crate::domain::asset::KeyRule;
@@ -19,13 +19,14 @@ use crate::http::{self, Api, ApiSettings, EndpointCheck, KeyLimits, Ports, Rate}
 use crate::ports::blobs::Blobs;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
+use crate::ports::links::Links;
 use crate::ports::provider::Provider;
 use crate::ports::source::Sources;
 use crate::ports::store::{Accounts as _, Leases as _};
 use crate::ports::wake::Wakeups;
 use crate::steps::retain::Keep;
 use crate::telemetry::Metrics;
-use crate::worker::jobs::{Copies, Deliveries, ProviderPace, Queries, Shared, Submissions};
+use crate::worker::jobs::{Copies, Deliveries, ProviderPace, Queries, Shared, Submissions, TaskDeliveries};
 use crate::worker::pace::Pace;
 use crate::worker::supervisor::Workers;
 use crate::worker::{Loop, deadlines, relay, retention};
@@ -61,7 +62,7 @@ impl Assembly {
 
 /// How others are reached, where no setting says so.
 struct OutsideOptions {
-    s3_access: Access,
+    blobs: Arc<S3Blobs>,
     patience: Patience,
 }
 
@@ -83,10 +84,10 @@ const WORK_DRAIN: Duration = Duration::from_secs(20);
 const WORK_STOP: Duration = Duration::from_secs(27);
 const USER_AGENT: &str = concat!("catchment/", env!("CARGO_PKG_VERSION"));
 const NO_CLIENT: &str = "the HTTP client cannot be set up (are CA certificates installed?)";
-/// This service in the `source` of CloudEvents.
-const INSTANCE: &str = "default";
 /// Deliveries under way at once, over all endpoints.
 const DELIVERY_CONCURRENCY: u32 = 64;
+/// Calls to tasks' own webhooks under way at once, over all of them.
+const TASK_DELIVERY_CONCURRENCY: u32 = 32;
 
 impl Service {
     /// Starts everything; the object store and the provider may be down.
@@ -120,10 +121,11 @@ impl Service {
             policy: Arc::new(policy(&settings)),
         };
         let guard = guarded_client(&settings)?;
-        let http = start_http(&settings, &shared, &keys, &guard)?;
+        let blobs = Arc::new(S3Blobs::connect(s3_options(&settings, s3_access)).await);
+        let http = start_http(&settings, &shared, &keys, &guard, blobs.clone())?;
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
-        let outside = OutsideOptions { s3_access, patience };
+        let outside = OutsideOptions { blobs, patience };
         start_workers(&mut workers, &settings, &shared, keys, base, &guard, outside).await?;
         let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
         workers.spawn("retention", old);
@@ -233,6 +235,7 @@ fn start_http(
     shared: &Shared,
     keys: &CallbackKeys,
     guard: &GuardedClient,
+    links: Arc<dyn Links>,
 ) -> Result<http::server::Running, AppError> {
     let ports = Ports {
         store: shared.store.clone(),
@@ -244,6 +247,7 @@ fn start_http(
         policy: Policy::clone(&shared.policy),
         metrics: shared.metrics.clone(),
         endpoint_check: Arc::new(GuardCheck(guard.clone())),
+        links,
     };
     let api = Api::new(ports, api_settings(settings));
     let server = &settings.server;
@@ -343,7 +347,7 @@ async fn start_workers(
     outside: OutsideOptions,
 ) -> Result<(), AppError> {
     let provider = provider(settings, shared)?;
-    let s3 = Arc::new(S3Blobs::connect(s3_options(settings, outside.s3_access)).await);
+    let s3 = outside.blobs;
     let blobs: Arc<dyn Blobs> = s3.clone();
     let schedule = Schedule(settings.events.schedule.clone());
     let hosts = settings.archive.allowed_hosts.clone();
@@ -391,8 +395,18 @@ async fn start_workers(
         guard.clone(),
         shared.clock.clone(),
         settings.events.timeout,
-        INSTANCE,
+        &shared.store.instance_id().await?,
+        ProviderShape {
+            tasks: shared.store.clone(),
+            links: s3.clone(),
+        },
     ));
+    let task_deliveries = TaskDeliveries {
+        shared: shared.clone(),
+        sink: sink.clone(),
+        schedule: schedule.clone(),
+    };
+    workers.start("task webhooks", task_deliveries, env(TASK_DELIVERY_CONCURRENCY));
     let deliveries = Deliveries {
         shared: shared.clone(),
         sink,

@@ -57,6 +57,12 @@ pub enum ApiError {
     MethodNotAllowed {
         allow: String,
     },
+    /// There is no object to read; the asset's status.
+    AssetNotArchived {
+        status: &'static str,
+    },
+    /// No link into the object store can be made.
+    ObjectStoreUnavailable,
     /// The log's beginning was removed; the smallest position still answered.
     CursorTooOld {
         oldest: u64,
@@ -80,7 +86,7 @@ struct Facts {
 }
 
 /// Every `code` there is, for the documentation and its test.
-pub const CODES: [&str; 23] = [
+pub const CODES: [&str; 25] = [
     "malformed_json",
     "invalid_task",
     "invalid_endpoint",
@@ -99,6 +105,8 @@ pub const CODES: [&str; 23] = [
     "unauthorized",
     "not_found",
     "method_not_allowed",
+    "asset_not_archived",
+    "object_store_unavailable",
     "cursor_too_old",
     "not_supported_yet",
     "storage_unavailable",
@@ -168,6 +176,18 @@ impl ApiError {
             Self::Unauthorized => (401, "unauthorized", "No valid API key", false),
             Self::NotFound => (404, "not_found", "Not found", false),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed", false),
+            Self::AssetNotArchived { status } => (
+                409,
+                "asset_not_archived",
+                "The asset is not archived",
+                matches!(*status, "pending" | "archiving"),
+            ),
+            Self::ObjectStoreUnavailable => (
+                503,
+                "object_store_unavailable",
+                "No link into the object store can be made",
+                true,
+            ),
             Self::CursorTooOld { .. } => (410, "cursor_too_old", "The position is too old", false),
             Self::StorageUnavailable => (503, "storage_unavailable", "Nothing can be stored now", true),
             Self::Overloaded => (503, "overloaded", "Too much is waiting", true),
@@ -230,6 +250,13 @@ impl ApiError {
             }
             Self::NotFound => "There is nothing here that this key can see.".into(),
             Self::MethodNotAllowed { allow } => format!("This address answers {allow}."),
+            Self::AssetNotArchived { status } => {
+                format!("The asset is {status}: there is no object to read. Look at its status and reason.")
+            }
+            Self::ObjectStoreUnavailable => {
+                "The credentials for the object store cannot be had. Try again; the log tells the cause."
+                    .into()
+            }
             Self::StorageUnavailable => "Nothing was stored. Send the same request again later.".into(),
             Self::Overloaded => "Nothing was stored. Send the same request again in a moment.".into(),
             Self::Internal => "The request id finds the cause in the log.".into(),
@@ -280,7 +307,9 @@ impl ApiError {
         let mut response = HttpResponse::build(status);
         response.insert_header((CONTENT_TYPE, "application/problem+json"));
         match self {
-            Self::StorageUnavailable => drop(response.insert_header((RETRY_AFTER, RETRY_STORAGE_S))),
+            Self::StorageUnavailable | Self::ObjectStoreUnavailable => {
+                response.insert_header((RETRY_AFTER, RETRY_STORAGE_S));
+            }
             Self::Overloaded => drop(response.insert_header((RETRY_AFTER, RETRY_OVERLOADED_S))),
             Self::RateLimited => drop(response.insert_header((RETRY_AFTER, RETRY_RATE_S))),
             Self::TooFast { wait_s } => drop(response.insert_header((RETRY_AFTER, *wait_s))),

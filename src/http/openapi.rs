@@ -13,6 +13,7 @@ pub use super::endpoints::EndpointView as Endpoint;
 pub use super::error::Problem;
 pub use super::events::EventView as Event;
 pub use super::tasks::TaskView as Task;
+pub use super::tasks::view::AssetView as Asset;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +28,7 @@ pub use super::tasks::TaskView as Task;
     paths(
         super::tasks::submit::submit, super::tasks::list, super::tasks::show,
         super::tasks::retry::one, super::tasks::retry::many, super::events::list,
+        super::tasks::webhook::redrive, super::assets::show, super::assets::content,
         super::endpoints::create, super::endpoints::list, super::endpoints::show, super::endpoints::delete,
         super::callback::receive, super::health::live, super::health::ready, super::health::version,
         super::health::metrics, super::health::openapi_json,
@@ -34,6 +36,7 @@ pub use super::tasks::TaskView as Task;
     components(schemas(AvatarTask, OtherTask, Reserved, Problem)),
     tags(
         (name = "tasks", description = "Submit and follow"),
+        (name = "assets", description = "What was archived"),
         (name = "events", description = "The event log"),
         (name = "endpoints", description = "Webhook subscribers"),
         (name = "provider", description = "For the provider"),
@@ -336,6 +339,15 @@ pub fn example_task() -> Value {
         "failures": [],
         "timeline": [{ "at": "2026-01-02T03:04:05.678Z", "kind": "accepted", "detail": {} }],
     })
+}
+
+pub fn example_asset() -> Value {
+    let task = example_task();
+    let mut asset = task["assets"][0].clone();
+    for name in ["taskUUID", "model", "labels", "cost"] {
+        asset[name] = task[name].clone();
+    }
+    asset
 }
 
 pub fn example_event() -> Value {

@@ -4,11 +4,13 @@ mod copies;
 mod deliveries;
 mod queries;
 mod submissions;
+mod task_deliveries;
 
 pub use copies::Copies;
 pub use deliveries::Deliveries;
 pub use queries::Queries;
 pub use submissions::Submissions;
+pub use task_deliveries::TaskDeliveries;
 
 use crate::domain::file::Policy;
 use crate::domain::time::Timestamp;

@@ -1,6 +1,7 @@
 //! Stories told over real sockets, against the real store.
 
 mod harness;
+mod http_assets;
 mod http_callback;
 mod http_events;
 mod http_faults;

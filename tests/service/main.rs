@@ -8,6 +8,8 @@ mod foreign_sources; // nginx in every way a CDN might serve
 mod forged; // callbacks that lie
 mod guard; // links and endpoints that lead inside
 mod harsh; // everything goes wrong at once
+#[path = "../support/hook.rs"]
+mod hook;
 mod journey; // the same run under lost and doubled callbacks
 mod keys; // keys and tenants beside a running service
 mod nginx; // a server of files that is not ours
@@ -20,5 +22,6 @@ mod sources; // files that are not what they should be
 mod stand_in; // a provider whose links lead anywhere
 mod start; // what keeps it from starting
 mod stores; // what an object store gets wrong
+mod webhook_url; // a task's own webhook, and the archived file by its address
 mod wire; // a connection that can be cut
 mod world; // what the stories do and look at

@@ -94,6 +94,8 @@ pub fn new_task(task: Task, body: &str) -> NewTask {
         transition: TaskFile::accept(task),
         document: body.to_owned(),
         fingerprint: Digest::of(body.as_bytes()),
+        task_type: Some("videoInference".to_owned()),
+        webhook: None,
     }
 }
 

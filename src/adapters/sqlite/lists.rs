@@ -3,6 +3,7 @@
 use super::events::last_sequence;
 use super::fault::Fault;
 use super::rows::{Cells, int, load_file, ms, task_key, word};
+use super::task_webhooks::webhook_lines;
 use super::timeline::written_lines;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::file::TaskFile;
@@ -135,6 +136,7 @@ pub(super) fn timeline(conn: &Connection, id: TaskId) -> Result<Vec<TimelineLine
     let mut lines = written_lines(conn, key)?;
     lines.extend(callback_lines(conn, key)?);
     lines.extend(attempt_lines(conn, key)?);
+    lines.extend(webhook_lines(conn, key)?);
     lines.sort_by_key(|line| line.at); // stable: what happened in one millisecond stays in the order above
     Ok(lines)
 }

@@ -37,6 +37,8 @@ fn one_of_each() -> Vec<ApiError> {
         ApiError::Unauthorized,
         ApiError::NotFound,
         ApiError::MethodNotAllowed { allow: "GET".into() },
+        ApiError::AssetNotArchived { status: "pending" },
+        ApiError::ObjectStoreUnavailable,
         ApiError::CursorTooOld { oldest: 7 },
         ApiError::InvalidTask(vec![later]),
         ApiError::StorageUnavailable,

@@ -6,7 +6,8 @@ mod reserved; // the member that is for us
 pub mod retry; // a new round
 pub mod submit; // POST /v1/tasks
 mod validate; // all faults at once
-pub mod view; // a task as its owner sees it
+pub mod view;
+pub mod webhook; // a task's own webhook: where it may lead, sending again // a task as its owner sees it
 
 pub use view::TaskView;
 
