@@ -15,6 +15,8 @@ pub mod exit;
 mod follow;
 mod host;
 mod keys;
+mod listen;
+mod log;
 mod migrate;
 mod output;
 mod problem;
@@ -87,6 +89,9 @@ enum Command {
     /// Read and follow the event log
     #[command(after_help = events::EXAMPLES)]
     Events(events::Args),
+    /// Deliver events to an address on this machine, signed
+    #[command(after_help = listen::EXAMPLES)]
+    Listen(listen::Args),
     /// Say who is told about events
     #[command(after_help = endpoints::EXAMPLES)]
     Endpoints(endpoints::Args),
@@ -120,6 +125,7 @@ impl Command {
             Self::Submit(args) => submit::run(args, host, format),
             Self::Tasks(args) => tasks::run(args, host, format),
             Self::Events(args) => events::run(args, host, format),
+            Self::Listen(args) => listen::run(args, host, format),
             Self::Endpoints(args) => endpoints::run(args, format),
         }
     }

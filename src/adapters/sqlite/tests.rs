@@ -1,5 +1,6 @@
 //! What only this adapter promises: group commit, its failures, and recovery from them.
 
+mod old; // retention beside the daily work
 mod pages; // reads that stop short and go on
 
 use super::fault::Fault;
