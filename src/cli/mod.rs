@@ -21,6 +21,7 @@ mod migrate;
 mod output;
 mod problem;
 mod progress;
+mod retry;
 mod runtime;
 mod serve;
 mod show;
@@ -82,7 +83,7 @@ enum Command {
     /// Submit tasks from a file
     #[command(after_help = submit::EXAMPLES)]
     Submit(submit::Args),
-    /// List and show tasks
+    /// List, show and retry tasks
     #[command(after_help = tasks::EXAMPLES)]
     Tasks(tasks::Args),
     /// Read and follow the event log
