@@ -14,10 +14,14 @@ mod lists;
 mod model;
 #[path = "store_conformance/outbox.rs"]
 mod outbox;
+#[path = "store_conformance/overdue.rs"]
+mod overdue;
 #[path = "store_conformance/retention.rs"]
 mod retention;
 #[path = "store_conformance/submissions.rs"]
 mod submissions;
+#[path = "store_conformance/task_webhooks.rs"]
+mod task_webhooks;
 
 /// Every story once, on a fresh database made by `$open`, which answers a guard to keep and the store.
 macro_rules! suite {
@@ -103,6 +107,19 @@ macro_rules! every_story {
                 deliveries_are_claimed_earliest_due_first_within_the_limit
                 a_deleted_endpoint_takes_its_open_deliveries_along
                 an_endpoint_is_read_back_whole;
+            overdue:
+                g6_what_is_at_risk_is_told_by_the_clock_alone_earliest_first
+                a_submission_whose_time_is_over_is_claimed_before_it_is_due
+                i8_an_operators_decision_and_its_line_are_one_commit
+                i12_a_story_of_many_equal_tries_stays_short;
+            task_webhooks:
+                i8_a_call_comes_with_its_event_and_for_its_task_alone
+                the_wait_before_the_first_call_is_added_once
+                f20_one_receiver_holds_its_share_of_calls_and_no_more
+                a_call_is_tried_until_taken_and_its_tries_are_told
+                a_receiver_that_is_gone_gets_nothing_more
+                f25_a_released_call_keeps_its_schedule
+                f21_a_sink_keeps_its_place_in_the_log;
             retention:
                 a_document_is_erased_once_its_task_is_settled_long_enough
                 documents_of_many_open_tasks_hide_no_old_one
@@ -110,7 +127,8 @@ macro_rules! every_story {
                 g7_an_event_stays_until_its_enabled_endpoints_have_it
                 a_settled_task_goes_and_leaves_a_tombstone_and_its_events
                 g2_tasks_of_one_request_stay_until_the_last_of_them_may_go
-                a_task_with_an_undelivered_event_stays;
+                a_task_with_an_undelivered_event_stays
+                g7_an_event_stays_until_a_log_outside_and_its_tasks_webhook_have_it;
             lists:
                 t1_tenants_never_see_each_other
                 tasks_are_listed_newest_first_in_pages

@@ -1,18 +1,21 @@
 //! Webhooks: one signed POST a try, through the network guard.
 
+mod bodies; // one event in a format
+mod runware; // the provider's own shape
+
+pub use runware::ProviderShape;
+
 use super::guard::{GuardedClient, SendError};
 use super::retry_after::retry_after;
 use crate::domain::address::{GuardError, Purpose};
-use crate::domain::delivery::{Delivery, Format, Outcome};
-use crate::domain::event::{Event, EventData};
+use crate::domain::delivery::{Delivery, Outcome};
 use crate::domain::signature::sign;
-use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::sink::Sink;
 use async_trait::async_trait;
+use bodies::Body;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
-use serde::Serialize;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -32,50 +35,65 @@ pub struct WebhookSink {
     timeout: Duration,
     /// CloudEvents `source`: `/catchment/<instance>`.
     source: String,
+    shape: ProviderShape,
 }
 
 impl WebhookSink {
-    pub fn new(client: GuardedClient, clock: Arc<dyn Clock>, timeout: Duration, instance: &str) -> Self {
+    pub fn new(
+        client: GuardedClient,
+        clock: Arc<dyn Clock>,
+        timeout: Duration,
+        instance: &str,
+        shape: ProviderShape,
+    ) -> Self {
         Self {
             client,
             clock,
             timeout,
             source: format!("/catchment/{instance}"),
+            shape,
         }
     }
 
-    /// The exact bytes to be sent and signed.
-    fn message(&self, delivery: &Delivery) -> Result<(HeaderMap, Vec<u8>), &'static str> {
+    async fn body(&self, delivery: &Delivery) -> Result<Body, &'static str> {
         let event = &delivery.event;
-        let (content_type, body) = match delivery.endpoint.format {
-            Format::Standard => ("application/json", json(&event.envelope())?),
-            Format::CloudEvents => (
-                "application/cloudevents+json",
-                json(&CloudEvent::of(event, &self.source))?,
-            ),
-            // Such endpoints cannot be created yet.
-            Format::Runware => return Err("unsupported_format"),
-        };
+        match bodies::plain(event, delivery.endpoint.format, &self.source) {
+            Some(body) => body,
+            None => self.shape.body(event).await,
+        }
+    }
+
+    /// Which event, at which try. Signed where both sides know a secret: a task's own webhook has none.
+    fn headers(&self, delivery: &Delivery, body: &Body) -> Result<HeaderMap, &'static str> {
+        let id = delivery.event.id.as_str();
         let timestamp_s = self.clock.wall().as_millis().div_euclid(1000);
-        let signature = sign(&delivery.endpoint.secret, event.id.as_str(), timestamp_s, &body);
-        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        for (name, value) in [
-            ("webhook-id", event.id.as_str()),
-            ("webhook-timestamp", &timestamp_s.to_string()),
-            ("webhook-signature", &signature),
-        ] {
-            let value = HeaderValue::from_str(value).map_err(|_| "unsendable_event")?;
+        let mut told = vec![
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", timestamp_s.to_string()),
+        ];
+        let secret = &delivery.endpoint.secret;
+        if !secret.0.is_empty() {
+            told.push(("webhook-signature", sign(secret, id, timestamp_s, &body.bytes)));
+        }
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(body.content_type))]);
+        for (name, value) in told {
+            let value = HeaderValue::from_str(&value).map_err(|_| bodies::UNSENDABLE)?;
             headers.insert(HeaderName::from_static(name), value);
         }
-        Ok((headers, body))
+        Ok(headers)
     }
 
     async fn send(&self, delivery: &Delivery) -> Result<Response, &'static str> {
-        let (headers, body) = self.message(delivery)?;
+        let body = self.body(delivery).await?;
+        let headers = self.headers(delivery, &body)?;
         let url = Url::parse(&delivery.endpoint.url).map_err(|_| "invalid_url")?;
         let request = self.client.request(Method::POST, url, Purpose::Endpoint);
         let request = request.map_err(refusal_code)?;
-        let sent = request.headers(headers).body(body).timeout(self.timeout).send();
+        let sent = request
+            .headers(headers)
+            .body(body.bytes)
+            .timeout(self.timeout)
+            .send();
         sent.await.map_err(|error| match error {
             SendError::Refused(refusal) => refusal_code(refusal),
             SendError::Failed(error) => failure_code(&error),
@@ -100,47 +118,6 @@ impl Sink for WebhookSink {
             excerpt: excerpt(answer).await,
         }
     }
-}
-
-/// CloudEvents 1.0.2, structured JSON.
-#[derive(Serialize)]
-struct CloudEvent<'a> {
-    specversion: &'static str,
-    id: &'a str,
-    source: &'a str,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<String>,
-    time: Timestamp,
-    datacontenttype: &'static str,
-    /// Padded, since extensions of this kind are compared as text.
-    sequence: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    partitionkey: Option<String>,
-    data: &'a EventData,
-}
-
-impl<'a> CloudEvent<'a> {
-    fn of(event: &'a Event, source: &'a str) -> Self {
-        let task = event.task.map(|id| id.to_string());
-        Self {
-            specversion: "1.0",
-            id: event.id.as_str(),
-            source,
-            kind: format!("catchment.{}.v1", event.kind),
-            subject: task.clone(),
-            time: event.at,
-            datacontenttype: "application/json",
-            sequence: format!("{:020}", event.sequence),
-            partitionkey: task,
-            data: &event.data,
-        }
-    }
-}
-
-fn json(body: &impl Serialize) -> Result<Vec<u8>, &'static str> {
-    serde_json::to_vec(body).map_err(|_| "unsendable_event")
 }
 
 fn refusal_code(refusal: GuardError) -> &'static str {

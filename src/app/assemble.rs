@@ -8,7 +8,7 @@ use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Blobs, S3Options};
 use crate::adapters::sources::{HttpSources, Patience, SourceOptions};
 use crate::adapters::sqlite::{self, SqliteStore};
 use crate::adapters::system::{self, SystemClock, SystemRng};
-use crate::adapters::webhook::WebhookSink;
+use crate::adapters::webhook::{ProviderShape, WebhookSink};
 use crate::config::{self, Purpose, Settings};
 use crate::domain::address::{AddressRule, GuardError, HostPattern, Purpose as AddressPurpose};
 use crate::domain::asset::KeyRule;
@@ -20,16 +20,17 @@ use crate::http::{self, Api, ApiSettings, EndpointCheck, KeyLimits, Ports, Rate}
 use crate::ports::blobs::Blobs;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
+use crate::ports::links::Links;
 use crate::ports::provider::Provider;
 use crate::ports::source::Sources;
 use crate::ports::store::{Accounts as _, Inbox, Leases as _};
 use crate::ports::wake::Wakeups;
 use crate::steps::retain::Keep;
 use crate::telemetry::Metrics;
-use crate::worker::jobs::{Copies, Deliveries, Queries, Shared, Submissions};
-use crate::worker::park::Park;
+use crate::worker::jobs::{Copies, Deliveries, ProviderPace, Queries, Shared, Submissions, TaskDeliveries};
+use crate::worker::pace::Pace;
 use crate::worker::supervisor::Workers;
-use crate::worker::{Loop, relay, retention};
+use crate::worker::{Loop, deadlines, relay, retention};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -66,7 +67,7 @@ impl Assembly {
 
 /// How others are reached, where no setting says so.
 struct OutsideOptions {
-    s3_access: Access,
+    blobs: Arc<S3Blobs>,
     patience: Patience,
     /// Where copies run.
     copying: Handle,
@@ -91,10 +92,10 @@ const WORK_DRAIN: Duration = Duration::from_secs(20);
 const WORK_STOP: Duration = Duration::from_secs(27);
 const USER_AGENT: &str = concat!("catchment/", env!("CARGO_PKG_VERSION"));
 const NO_CLIENT: &str = "the HTTP client cannot be set up (are CA certificates installed?)";
-/// This service in the `source` of CloudEvents.
-const INSTANCE: &str = "default";
 /// Deliveries under way at once, over all endpoints.
 const DELIVERY_CONCURRENCY: u32 = 64;
+/// Calls to tasks' own webhooks under way at once, over all of them.
+const TASK_DELIVERY_CONCURRENCY: u32 = 32;
 
 impl Service {
     /// Starts everything; the object store and the provider may be down.
@@ -130,12 +131,13 @@ impl Service {
         };
         let guard = guarded_client(&settings)?;
         let inbox = inbox.unwrap_or_else(|| store.clone());
-        let http = start_http(&settings, &shared, inbox, &keys, &guard)?;
+        let blobs = Arc::new(S3Blobs::connect(s3_options(&settings, s3_access)).await);
+        let http = start_http(&settings, &shared, inbox, &keys, &guard, blobs.clone())?;
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
         let copying = CopyThreads::start()?;
         let outside = OutsideOptions {
-            s3_access,
+            blobs,
             patience,
             copying: copying.handle().clone(),
         };
@@ -250,6 +252,7 @@ fn start_http(
     inbox: Arc<dyn Inbox>,
     keys: &CallbackKeys,
     guard: &GuardedClient,
+    links: Arc<dyn Links>,
 ) -> Result<http::server::Running, AppError> {
     let ports = Ports {
         store: shared.store.clone(),
@@ -262,6 +265,7 @@ fn start_http(
         policy: Policy::clone(&shared.policy),
         metrics: shared.metrics.clone(),
         endpoint_check: Arc::new(GuardCheck(guard.clone())),
+        links,
     };
     let api = Api::new(ports, api_settings(settings));
     let server = &settings.server;
@@ -327,6 +331,7 @@ fn policy(settings: &Settings) -> Policy {
         retry_max_interval: settings.retry.max_interval,
         resend_window: settings.runware.resend_window,
         max_hold: settings.runware.max_hold,
+        at_risk_after: settings.archive.at_risk_after,
         default_ttl: settings.runware.default_ttl,
     }
 }
@@ -360,7 +365,7 @@ async fn start_workers(
     outside: OutsideOptions,
 ) -> Result<(), AppError> {
     let provider = provider(settings, shared)?;
-    let s3 = Arc::new(S3Blobs::connect(s3_options(settings, outside.s3_access)).await);
+    let s3 = outside.blobs;
     let blobs: Arc<dyn Blobs> = s3.clone();
     let schedule = Schedule(settings.events.schedule.clone());
     let hosts = settings.archive.allowed_hosts.clone();
@@ -375,18 +380,21 @@ async fn start_workers(
         stop: stop.clone(),
     };
     let in_flight = settings.runware.max_in_flight;
+    let again = settings.retry.max_interval;
+    let pace = Arc::new(ProviderPace::new(in_flight, again));
     let submissions = Submissions {
         shared: shared.clone(),
         provider: provider.clone(),
         keys,
         callback_base,
-        park: Park::default(),
+        pace: pace.clone(),
     };
     workers.start("dispatch", submissions, env(in_flight));
     let queries = Queries {
         shared: shared.clone(),
         provider,
         host_allowed: host_check(hosts.clone()),
+        pace,
     };
     workers.start("poll", queries, env(in_flight));
     let copies = Copies {
@@ -398,6 +406,7 @@ async fn start_workers(
             prefix: settings.s3.prefix.clone(),
         },
         max_object_bytes: settings.archive.max_object_size.0,
+        pace: Pace::new(settings.archive.concurrency, again),
     };
     let concurrency = settings.archive.concurrency;
     workers.start_on(&outside.copying, "archive", copies, env(concurrency));
@@ -405,8 +414,18 @@ async fn start_workers(
         guard.clone(),
         shared.clock.clone(),
         settings.events.timeout,
-        INSTANCE,
+        &shared.store.instance_id().await?,
+        ProviderShape {
+            tasks: shared.store.clone(),
+            links: s3.clone(),
+        },
     ));
+    let task_deliveries = TaskDeliveries {
+        shared: shared.clone(),
+        sink: sink.clone(),
+        schedule: schedule.clone(),
+    };
+    workers.start("task webhooks", task_deliveries, env(TASK_DELIVERY_CONCURRENCY));
     let deliveries = Deliveries {
         shared: shared.clone(),
         sink,
@@ -424,13 +443,14 @@ async fn start_workers(
             stop.clone(),
         ),
     );
+    workers.spawn("deadlines", deadlines::run(shared.clone(), LEASE, stop.clone()));
     let probe = probe::Probe {
         blobs,
         promises: s3,
         prefix: settings.s3.prefix.clone(),
         health: shared.health.clone(),
         clock,
-        again: settings.retry.max_interval,
+        again,
     };
     workers.spawn("probe", probe::run(probe, stop));
     Ok(())
@@ -443,6 +463,7 @@ fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<dyn Provider>, A
     })?;
     let mut options = RunwareOptions::new(url_of(&settings.runware.base_url)?, key);
     options.max_in_flight = settings.runware.max_in_flight as usize;
+    options.max_per_second = settings.runware.max_per_second;
     let client = RunwareClient::new(options, shared.clock.clone());
     Ok(Arc::new(client.map_err(|e| AppError::failed(e.to_string(), e))?))
 }

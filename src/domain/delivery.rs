@@ -4,6 +4,7 @@ use super::backoff::{self, Jitter};
 use super::event::{Event, EventKind};
 use super::ids::{EndpointId, EventId, Tenant};
 use super::task::words;
+use super::task_webhook::has_provider_shape;
 use super::time::Timestamp;
 use std::fmt;
 use std::time::Duration;
@@ -32,7 +33,9 @@ impl Endpoint {
         } else {
             self.types.contains(&event.kind)
         };
-        event.tenant == self.tenant && typed && !about_itself
+        // The provider's own shape has words for some events only.
+        let told = self.format != Format::Runware || has_provider_shape(event.kind);
+        event.tenant == self.tenant && typed && told && !about_itself
     }
 }
 

@@ -12,6 +12,7 @@ pub mod lease; // Lease<T>, Fence
 pub mod report; // Report: one meaning for callback and poll answer
 pub mod signature; // Standard Webhooks: sign and verify bytes
 pub mod task; // Task, TaskState
+pub mod task_webhook; // a task's own webhook: what it is told
 pub mod time; // Timestamp
 pub mod token; // the secret in a callback URL
 pub mod transition; // what a decision asks to be written

@@ -20,12 +20,18 @@ pub enum ApiError {
     InvalidTask(Vec<Fault>),
     InvalidEndpoint(Vec<Fault>),
     InvalidQuery(Vec<Fault>),
+    /// Which tasks a bulk action is for.
+    InvalidFilter(Vec<Fault>),
     InvalidIdempotencyKey,
     /// The key is known with another body.
     KeyReused,
     /// The task UUID is known with another body, or belongs to somebody else.
     TaskConflict {
         pointer: String,
+        task: TaskId,
+    },
+    /// Nothing of the task is expired or failed.
+    NothingToRetry {
         task: TaskId,
     },
     TooManyEndpoints {
@@ -51,6 +57,12 @@ pub enum ApiError {
     MethodNotAllowed {
         allow: String,
     },
+    /// There is no object to read; the asset's status.
+    AssetNotArchived {
+        status: &'static str,
+    },
+    /// No link into the object store can be made.
+    ObjectStoreUnavailable,
     /// The log's beginning was removed; the smallest position still answered.
     CursorTooOld {
         oldest: u64,
@@ -74,14 +86,16 @@ struct Facts {
 }
 
 /// Every `code` there is, for the documentation and its test.
-pub const CODES: [&str; 21] = [
+pub const CODES: [&str; 25] = [
     "malformed_json",
     "invalid_task",
     "invalid_endpoint",
     "invalid_query",
+    "invalid_filter",
     "invalid_idempotency_key",
     "idempotency_key_reused",
     "task_uuid_conflict",
+    "nothing_to_retry",
     "too_many_endpoints",
     "body_too_large",
     "unsupported_media_type",
@@ -91,6 +105,8 @@ pub const CODES: [&str; 21] = [
     "unauthorized",
     "not_found",
     "method_not_allowed",
+    "asset_not_archived",
+    "object_store_unavailable",
     "cursor_too_old",
     "not_supported_yet",
     "storage_unavailable",
@@ -123,6 +139,8 @@ impl ApiError {
                 false,
             ),
             Self::InvalidQuery(_) => (400, "invalid_query", "The query is not valid", false),
+            Self::InvalidFilter(_) => (422, "invalid_filter", "The filter is not valid", false),
+            Self::NothingToRetry { .. } => (409, "nothing_to_retry", "There is nothing to retry", false),
             Self::InvalidIdempotencyKey => (
                 400,
                 "invalid_idempotency_key",
@@ -158,6 +176,18 @@ impl ApiError {
             Self::Unauthorized => (401, "unauthorized", "No valid API key", false),
             Self::NotFound => (404, "not_found", "Not found", false),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed", false),
+            Self::AssetNotArchived { status } => (
+                409,
+                "asset_not_archived",
+                "The asset is not archived",
+                matches!(*status, "pending" | "archiving"),
+            ),
+            Self::ObjectStoreUnavailable => (
+                503,
+                "object_store_unavailable",
+                "No link into the object store can be made",
+                true,
+            ),
             Self::CursorTooOld { .. } => (410, "cursor_too_old", "The position is too old", false),
             Self::StorageUnavailable => (503, "storage_unavailable", "Nothing can be stored now", true),
             Self::Overloaded => (503, "overloaded", "Too much is waiting", true),
@@ -175,7 +205,10 @@ impl ApiError {
     fn detail(&self) -> String {
         match self {
             Self::MalformedJson(detail) => detail.clone(),
-            Self::InvalidTask(faults) | Self::InvalidEndpoint(faults) | Self::InvalidQuery(faults) => {
+            Self::InvalidTask(faults)
+            | Self::InvalidEndpoint(faults)
+            | Self::InvalidFilter(faults)
+            | Self::InvalidQuery(faults) => {
                 let (n, s) = (faults.len(), if faults.len() == 1 { "" } else { "s" });
                 format!("{n} fault{s}, listed under `errors`. Nothing was stored: mend and send again.")
             }
@@ -187,6 +220,11 @@ impl ApiError {
             }
             Self::TaskConflict { .. } => {
                 "A task with this UUID was submitted with a different body. Use a new UUID for a new task."
+                    .into()
+            }
+            Self::NothingToRetry { .. } => {
+                "No result of it is expired or failed, and it did not end without one. A rejected task was never paid: \
+                 submit it again under a new UUID."
                     .into()
             }
             Self::TooManyEndpoints { max } => {
@@ -212,6 +250,13 @@ impl ApiError {
             }
             Self::NotFound => "There is nothing here that this key can see.".into(),
             Self::MethodNotAllowed { allow } => format!("This address answers {allow}."),
+            Self::AssetNotArchived { status } => {
+                format!("The asset is {status}: there is no object to read. Look at its status and reason.")
+            }
+            Self::ObjectStoreUnavailable => {
+                "The credentials for the object store cannot be had. Try again; the log tells the cause."
+                    .into()
+            }
             Self::StorageUnavailable => "Nothing was stored. Send the same request again later.".into(),
             Self::Overloaded => "Nothing was stored. Send the same request again in a moment.".into(),
             Self::Internal => "The request id finds the cause in the log.".into(),
@@ -220,9 +265,10 @@ impl ApiError {
 
     fn faults(&self) -> Vec<Fault> {
         match self {
-            Self::InvalidTask(faults) | Self::InvalidEndpoint(faults) | Self::InvalidQuery(faults) => {
-                faults.clone()
-            }
+            Self::InvalidTask(faults)
+            | Self::InvalidEndpoint(faults)
+            | Self::InvalidFilter(faults)
+            | Self::InvalidQuery(faults) => faults.clone(),
             Self::TaskConflict { pointer, .. } => vec![Fault {
                 pointer: pointer.clone(),
                 code: FaultCode::NotAllowed,
@@ -250,7 +296,7 @@ impl ApiError {
             retryable,
             request_id: request_id.map(str::to_owned),
             task_uuid: match self {
-                Self::TaskConflict { task, .. } => Some(task.to_string()),
+                Self::TaskConflict { task, .. } | Self::NothingToRetry { task } => Some(task.to_string()),
                 _ => None,
             },
             oldest_position: match self {
@@ -261,7 +307,9 @@ impl ApiError {
         let mut response = HttpResponse::build(status);
         response.insert_header((CONTENT_TYPE, "application/problem+json"));
         match self {
-            Self::StorageUnavailable => drop(response.insert_header((RETRY_AFTER, RETRY_STORAGE_S))),
+            Self::StorageUnavailable | Self::ObjectStoreUnavailable => {
+                response.insert_header((RETRY_AFTER, RETRY_STORAGE_S));
+            }
             Self::Overloaded => drop(response.insert_header((RETRY_AFTER, RETRY_OVERLOADED_S))),
             Self::RateLimited => drop(response.insert_header((RETRY_AFTER, RETRY_RATE_S))),
             Self::TooFast { wait_s } => drop(response.insert_header((RETRY_AFTER, *wait_s))),

@@ -1,6 +1,7 @@
 //! The HTTP surface: parses at the edge, calls one step, answers. With the simulator the only code that names the
 //! web framework.
 
+mod assets; // one result, and a link to it
 mod auth; // Caller: who asks, and for which tenant
 mod body; // reading a body: type, size, one deadline
 mod callback; // the provider's completion callback
@@ -33,6 +34,7 @@ use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
+use crate::ports::links::Links;
 use crate::ports::store::{EventPage, EventQuery, Inbox, Store, StoreError};
 use crate::ports::wake::Wakeups;
 use crate::telemetry::Metrics;
@@ -64,6 +66,7 @@ pub struct Ports {
     pub policy: Policy,
     pub metrics: Metrics,
     pub endpoint_check: Arc<dyn EndpointCheck>,
+    pub links: Arc<dyn Links>,
 }
 
 impl Api {

@@ -13,6 +13,7 @@ pub use super::endpoints::EndpointView as Endpoint;
 pub use super::error::Problem;
 pub use super::events::EventView as Event;
 pub use super::tasks::TaskView as Task;
+pub use super::tasks::view::AssetView as Asset;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,7 +26,9 @@ pub use super::tasks::TaskView as Task;
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        super::tasks::submit::submit, super::tasks::list, super::tasks::show, super::events::list,
+        super::tasks::submit::submit, super::tasks::list, super::tasks::show,
+        super::tasks::retry::one, super::tasks::retry::many, super::events::list,
+        super::tasks::webhook::redrive, super::assets::show, super::assets::content,
         super::endpoints::create, super::endpoints::list, super::endpoints::show, super::endpoints::delete,
         super::callback::receive, super::health::live, super::health::ready, super::health::version,
         super::health::metrics, super::health::openapi_json,
@@ -33,6 +36,7 @@ pub use super::tasks::TaskView as Task;
     components(schemas(AvatarTask, OtherTask, Reserved, Problem)),
     tags(
         (name = "tasks", description = "Submit and follow"),
+        (name = "assets", description = "What was archived"),
         (name = "events", description = "The event log"),
         (name = "endpoints", description = "Webhook subscribers"),
         (name = "provider", description = "For the provider"),
@@ -233,6 +237,25 @@ schema!(
     })
 );
 schema!(
+    RetryFilter,
+    json!({
+        "type": "object", "additionalProperties": false, "patternProperties": { "^label\\.": { "type": "string" } },
+        "description": "All members must hold. `label.<key>` says the same as a member of `labels`.",
+        "properties": {
+            "status": {
+                "description": "One state or several; failed, partial and timed_out when absent",
+                "oneOf": [{ "type": "string" }, { "type": "array", "minItems": 1, "items": { "type": "string" } }],
+            },
+            "reason": { "type": "string", "description": "Of the task, or of one of its results" },
+            "model": { "type": "string" },
+            "labels": { "type": "object", "additionalProperties": { "type": "string" } },
+            "since": { "type": "string", "format": "date-time", "description": "Created at or after" },
+            "until": { "type": "string", "format": "date-time", "description": "Created before" },
+            "cursor": { "type": "string", "description": "`nextCursor` of the answer before" },
+        },
+    })
+);
+schema!(
     NewEndpoint,
     json!({
         "type": "object", "required": ["url"], "additionalProperties": false,
@@ -269,6 +292,7 @@ schema!(
             "height": { "type": "integer", "description": "Pixels" },
             "cost": { "type": "number", "description": "USD" },
             "nsfw": { "type": "boolean" },
+            "archiveBy": { "type": "string", "format": "date-time", "description": "`asset.at_risk`: when the provider's link dies at the latest we count on" },
             "archived": { "type": "integer", "description": "On a task's end: results archived" },
             "expected": { "type": "integer", "description": "On a task's end: results expected" },
             "endpoint": { "type": "string", "description": "Operator events: which endpoint" },
@@ -315,6 +339,15 @@ pub fn example_task() -> Value {
         "failures": [],
         "timeline": [{ "at": "2026-01-02T03:04:05.678Z", "kind": "accepted", "detail": {} }],
     })
+}
+
+pub fn example_asset() -> Value {
+    let task = example_task();
+    let mut asset = task["assets"][0].clone();
+    for name in ["taskUUID", "model", "labels", "cost"] {
+        asset[name] = task[name].clone();
+    }
+    asset
 }
 
 pub fn example_event() -> Value {

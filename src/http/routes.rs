@@ -1,7 +1,7 @@
 //! Every route, once: what is served, what a wrong method is told, and what the document must describe (T15).
 
 use super::error::ApiError;
-use super::{Api, callback, edge, endpoints, events, health, tasks};
+use super::{Api, assets, callback, edge, endpoints, events, health, tasks};
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -45,10 +45,36 @@ pub const TABLE: &[Entry] = &[
             ("POST", || web::post().to(tasks::submit::submit)),
         ],
     ),
+    // Before the task of a UUID: no UUID reads `retry`.
+    entry(
+        Part::Api,
+        "/v1/tasks/retry",
+        &[("POST", || web::post().to(tasks::retry::many))],
+    ),
+    entry(
+        Part::Api,
+        "/v1/tasks/{taskUUID}/retry",
+        &[("POST", || web::post().to(tasks::retry::one))],
+    ),
     entry(
         Part::Api,
         "/v1/tasks/{taskUUID}",
         &[("GET", || get().to(tasks::show))],
+    ),
+    entry(
+        Part::Api,
+        "/v1/tasks/{taskUUID}/webhook/redrive",
+        &[("POST", || web::post().to(tasks::webhook::redrive))],
+    ),
+    entry(
+        Part::Api,
+        "/v1/assets/{taskUUID}/{resultId}",
+        &[("GET", || get().to(assets::show))],
+    ),
+    entry(
+        Part::Api,
+        "/v1/assets/{taskUUID}/{resultId}/content",
+        &[("GET", || get().to(assets::content))],
     ),
     entry(Part::Api, "/v1/events", &[("GET", || get().to(events::list))]),
     entry(

@@ -6,12 +6,17 @@
 //! nothing below p will appear any more.
 
 use super::BoxError;
+use super::operator::OperatorLog;
+use super::overdue::Overdue;
+use super::sinks::Sinks;
+use super::task_webhooks::TaskWebhooks;
 use crate::domain::delivery::{After, Attempt, Delivery, DeliveryStatus, Endpoint};
 use crate::domain::event::{Event, EventKind, NewEvent};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{AssetId, Digest, EndpointId, TaskId, Tenant};
 use crate::domain::lease::{Fence, Lease};
 use crate::domain::task::TaskStatus;
+use crate::domain::task_webhook::TaskWebhook;
 use crate::domain::time::Timestamp;
 use crate::domain::transition::{TimelineEntry, Transition};
 use async_trait::async_trait;
@@ -19,8 +24,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub trait Store: TaskStore + Inbox + Leases + Outbox + Accounts {}
-impl<T: TaskStore + Inbox + Leases + Outbox + Accounts> Store for T {}
+pub trait Store:
+    TaskStore + Inbox + Leases + Overdue + Outbox + OperatorLog + Accounts + TaskWebhooks + Sinks
+{
+}
+impl<T: TaskStore + Inbox + Leases + Overdue + Outbox + OperatorLog + Accounts + TaskWebhooks + Sinks> Store
+    for T
+{
+}
 
 #[async_trait]
 pub trait TaskStore: Send + Sync {
@@ -170,6 +181,10 @@ pub struct NewTask {
     pub fingerprint: Digest,
     /// The entry of the 202 answer, JSON.
     pub entry: String,
+    /// What the provider calls its type.
+    pub task_type: Option<String>,
+    /// The client's own `webhookURL`, stored in the same commit.
+    pub webhook: Option<TaskWebhook>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -240,6 +255,7 @@ pub enum Held {
     Task { id: TaskId, epoch: u64 },
     Asset { id: AssetId, epoch: u64 },
     Delivery { id: i64, epoch: u64 },
+    TaskDelivery { id: i64, epoch: u64 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +264,7 @@ pub enum Queue {
     Queries,
     Copies,
     Deliveries,
+    TaskDeliveries,
 }
 
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ pub struct Wakeups {
     queries: Arc<Notify>,
     copies: Arc<Notify>,
     deliveries: Arc<Notify>,
+    task_deliveries: Arc<Notify>,
 }
 
 impl Wakeups {
@@ -21,6 +22,7 @@ impl Wakeups {
             Queue::Queries => &self.queries,
             Queue::Copies => &self.copies,
             Queue::Deliveries => &self.deliveries,
+            Queue::TaskDeliveries => &self.task_deliveries,
         }
     }
 

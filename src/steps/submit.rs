@@ -5,6 +5,7 @@ use crate::domain::asset::ObjectExt;
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{Digest, TaskId, Tenant};
 use crate::domain::task::{Origin, Outcome, Submission, Task, TaskState};
+use crate::domain::task_webhook::TaskWebhook;
 use crate::domain::time::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Accepted, IdempotencyKey, NewSubmission, NewTask, Queue, StoreError, TaskStore};
@@ -27,6 +28,10 @@ pub struct TaskDraft {
     pub deadline: Option<Timestamp>,
     /// The task object as it will be sent, without `webhookURL` and `catchment`.
     pub document: String,
+    /// `taskType`, to be told back in the provider's own shape.
+    pub task_type: Option<String>,
+    /// `webhookURL`: where the client wants to be called about this task alone. The provider never sees it.
+    pub webhook: Option<TaskWebhook>,
     /// SHA-256 of the task's canonical JSON as the client sent it.
     pub fingerprint: Digest,
     pub adjusted: Vec<Adjusted>,
@@ -124,5 +129,7 @@ fn new_task(draft: TaskDraft, tenant: &Tenant, now: Timestamp) -> NewTask {
         document: draft.document,
         fingerprint: draft.fingerprint,
         entry,
+        task_type: draft.task_type,
+        webhook: draft.webhook,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::delivery::Schedule;
 use crate::ports::clock::Clock;
-use crate::ports::store::Outbox;
+use crate::ports::store::{Outbox, Queue};
 use crate::ports::wake::Wakeups;
 use crate::steps::publish;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub async fn run(
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            _ = last.changed() => {}
+            _ = last.changed() => wakeups.ring(Queue::TaskDeliveries), // made with their events
             () = clock.sleep(TICK) => {}
         }
     }

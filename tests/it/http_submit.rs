@@ -196,14 +196,6 @@ async fn an_array_is_answered_in_order_all_or_nothing() {
 #[actix_web::test]
 async fn what_is_not_done_yet_is_refused_and_never_dropped() {
     let service = Service::start().await;
-    let refused = service
-        .post(
-            "/v1/tasks",
-            &avatar_with("webhookURL", json!("https://x.example/")),
-        )
-        .await;
-    refused.is_problem(422, "not_supported_yet");
-    assert_eq!(refused.faults(), [("/webhookURL", "not_supported_yet")]);
     let capped = service
         .post("/v1/tasks", &avatar_with("catchment", json!({"maxCost": 3})))
         .await;

@@ -1,10 +1,12 @@
 //! Stories told over real sockets, against the real store.
 
 mod harness;
+mod http_assets;
 mod http_callback;
 mod http_events;
 mod http_faults;
 mod http_limits;
+mod http_retry;
 mod http_server;
 mod http_streams;
 mod http_submit;

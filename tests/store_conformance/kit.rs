@@ -51,6 +51,7 @@ pub fn policy() -> Policy {
         retry_max_interval: s(60),
         resend_window: s(600),
         max_hold: s(7 * 24 * 3600),
+        at_risk_after: 0.5,
         default_ttl: s(7 * 24 * 3600),
     }
 }
@@ -93,6 +94,8 @@ pub fn new_task(task: Task, body: &str) -> NewTask {
         transition: TaskFile::accept(task),
         document: body.to_owned(),
         fingerprint: Digest::of(body.as_bytes()),
+        task_type: Some("videoInference".to_owned()),
+        webhook: None,
     }
 }
 

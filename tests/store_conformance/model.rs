@@ -98,7 +98,9 @@ impl Claimed {
         match self.held.clone() {
             Held::Task { id, epoch } => Fence::Task { id, epoch },
             Held::Asset { id, epoch } => Fence::Asset { id, epoch },
-            Held::Delivery { .. } => unreachable!("the model claims no deliveries"),
+            Held::Delivery { .. } | Held::TaskDelivery { .. } => {
+                unreachable!("the model claims no deliveries")
+            }
         }
     }
 }
@@ -422,12 +424,17 @@ impl Row {
         match held {
             Held::Task { .. } => &mut self.lease,
             Held::Asset { id, .. } => self.assets.get_mut(&id.result).unwrap(),
-            Held::Delivery { .. } => unreachable!("the model claims no deliveries"),
+            Held::Delivery { .. } | Held::TaskDelivery { .. } => {
+                unreachable!("the model claims no deliveries")
+            }
         }
     }
 
     fn holds(&mut self, held: &Held) -> bool {
-        let (Held::Task { epoch, .. } | Held::Asset { epoch, .. } | Held::Delivery { epoch, .. }) = held;
+        let (Held::Task { epoch, .. }
+        | Held::Asset { epoch, .. }
+        | Held::Delivery { epoch, .. }
+        | Held::TaskDelivery { epoch, .. }) = held;
         self.holding(held).is_held(*epoch)
     }
 

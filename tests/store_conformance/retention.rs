@@ -4,9 +4,11 @@ use crate::kit::*;
 use catchment::domain::delivery::{After, Attempt, Outcome};
 use catchment::domain::event::EventKind;
 use catchment::domain::lease::Fence;
+use catchment::domain::task_webhook::TaskWebhook;
 use catchment::domain::time::Timestamp;
 use catchment::ports::retention::{Removed, Retention};
 use catchment::ports::store::*;
+use catchment::ports::task_webhooks::SettledTaskDelivery;
 use std::time::Duration;
 
 pub trait Whole: Store + Retention {}
@@ -110,6 +112,11 @@ pub async fn old_events_go_in_order_and_leave_the_oldest_position(s: &impl Whole
     assert_eq!(
         (page.events.len(), page.next_after, page.oldest, page.done),
         (0, 500, 500, true)
+    );
+    assert_eq!(
+        *s.last_sequence().borrow(),
+        500,
+        "an endpoint made now starts here"
     );
     accept(s, 1_000, at(300)).await;
     assert_eq!(log(s).await.events[0].sequence, 501);
@@ -258,5 +265,46 @@ pub async fn a_task_with_an_undelivered_event_stays(s: &impl Whole) {
             .await
             .unwrap()
     );
+    assert_eq!(remove_tasks(s, at(50)).await, 1);
+}
+
+pub async fn g7_an_event_stays_until_a_log_outside_and_its_tasks_webhook_have_it(s: &impl Whole) {
+    let mut new = new_task(task(1, &acme(), at(0)), "{}");
+    new.webhook = Some(TaskWebhook {
+        url: "https://a.example/".to_owned(),
+    });
+    s.accept(submission(&acme(), None, vec![new])).await.unwrap();
+    let refused = file(s, 1).await.refused("c", "m", false, at(0));
+    s.commit(refused, Fence::Version).await.unwrap();
+    s.use_sinks(&["nats"]).await.unwrap();
+    assert_eq!(
+        remove_events(s, at(50)).await,
+        0,
+        "the log outside has nothing yet"
+    );
+    s.advance_sink("nats", 1).await.unwrap();
+    assert_eq!(remove_events(s, at(50)).await, 1);
+    s.use_sinks(&[]).await.unwrap();
+    assert_eq!(remove_events(s, at(50)).await, 0, "a call is open");
+    assert_eq!(remove_tasks(s, at(50)).await, 0);
+    let call = s
+        .claim_task_deliveries(claim(at(1), 1), 1, Duration::ZERO)
+        .await
+        .unwrap()
+        .remove(0);
+    let settled = SettledTaskDelivery {
+        id: call.item.id,
+        epoch: call.epoch,
+        attempt: Attempt {
+            number: 1,
+            at: at(1),
+            duration: Duration::ZERO,
+            outcome: Outcome::Delivered { status: 200 },
+        },
+        after: After::Delivered,
+        events: vec![],
+    };
+    s.settle_task_delivery(settled).await.unwrap();
+    assert_eq!(remove_events(s, at(50)).await, 1);
     assert_eq!(remove_tasks(s, at(50)).await, 1);
 }

@@ -7,6 +7,7 @@ mod body;
 mod connect;
 mod errors;
 mod examine;
+mod links;
 mod look;
 mod options;
 mod parts;

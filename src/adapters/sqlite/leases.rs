@@ -24,6 +24,15 @@ pub(super) const COPIES: &str = "SELECT id FROM assets INDEXED BY assets_to_copy
 
 pub(super) fn claim_submissions(conn: &Connection, c: &Claim) -> Result<Vec<Lease<TaskFile>>, Fault> {
     let keys = keys(conn, SUBMISSIONS, params![ms(c.now), c.limit])?;
+    lease_tasks(conn, keys, c)
+}
+
+/// Claims on tasks that are not submitted yet.
+pub(super) fn lease_tasks(
+    conn: &Connection,
+    keys: Vec<i64>,
+    c: &Claim,
+) -> Result<Vec<Lease<TaskFile>>, Fault> {
     keys.into_iter()
         .map(|key| {
             // A callback that came before the submission was acknowledged stays for the query to come.
@@ -149,6 +158,11 @@ pub(super) fn renew(conn: &Connection, held: &Held, until: Timestamp) -> Result<
                 "UPDATE deliveries SET lease_until = ?3 WHERE {DELIVERY_HELD}"
             ))?
             .execute(params![id, int(*epoch), ms(until)])?,
+        Held::TaskDelivery { id, epoch } => conn
+            .prepare_cached(&format!(
+                "UPDATE task_deliveries SET lease_until = ?3 WHERE {DELIVERY_HELD}"
+            ))?
+            .execute(params![id, int(*epoch), ms(until)])?,
     };
     still_held(changed)
 }
@@ -166,6 +180,12 @@ pub(super) fn release(conn: &Connection, held: &Held) -> Result<(), Fault> {
         Held::Delivery { id, epoch } => conn
             .prepare_cached(&format!(
                 "UPDATE deliveries SET lease_until = NULL, attempts = max(attempts - 1, 0), \
+                 status = iif(attempts > 1, 'waiting', 'pending') WHERE {DELIVERY_HELD}"
+            ))?
+            .execute(params![id, int(*epoch)])?,
+        Held::TaskDelivery { id, epoch } => conn
+            .prepare_cached(&format!(
+                "UPDATE task_deliveries SET lease_until = NULL, attempts = max(attempts - 1, 0), \
                  status = iif(attempts > 1, 'waiting', 'pending') WHERE {DELIVERY_HELD}"
             ))?
             .execute(params![id, int(*epoch)])?,
@@ -218,13 +238,14 @@ pub(super) fn next_due_sql(queue: Queue) -> &'static str {
                WHERE d.endpoint_id = e.id AND d.send_at IS NOT NULL)) \
              FROM endpoints e WHERE e.disabled_at IS NULL AND e.deleted = 0"
         }
+        Queue::TaskDeliveries => "SELECT min(send_at) FROM task_deliveries WHERE send_at IS NOT NULL",
     }
 }
 
 /// The old holders' writes find no lease any more; what they held is due at once.
 pub(super) fn void_leases(conn: &Connection) -> Result<u64, Fault> {
     let mut voided = 0;
-    for table in ["tasks", "assets", "deliveries"] {
+    for table in ["tasks", "assets", "deliveries", "task_deliveries"] {
         let sql = format!("UPDATE {table} SET lease_until = NULL WHERE lease_until IS NOT NULL");
         voided += conn.execute(&sql, [])?;
     }

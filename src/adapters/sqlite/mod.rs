@@ -14,29 +14,39 @@ mod leases; // claims, renewals, what is next
 mod lists; // pages, timelines, figures
 mod migrate; // schema upgrades, backups
 mod open; // whether the file may be used
+mod operator; // what was done by hand
+mod overdue; // due by the clock alone
 mod readers; // read transactions
 mod retain; // the retention port
 mod retention; // what goes when its time is over
 mod rows; // rows to domain values and back
+mod sinks; // how far logs outside have got
+mod task_webhooks; // deliveries of single tasks
 mod tasks; // submissions and the commit of every decision
 #[cfg(test)]
 mod tests;
+mod timeline; // a task's story, in bounded space
 mod writer; // the one writer
 
 pub use migrate::{SCHEMA, Upgrade};
 pub use open::{OpenError, OpenOptions, Opened, Role, migrate};
 
 use crate::domain::delivery::{Delivery, Endpoint};
+use crate::domain::event::Event;
 use crate::domain::file::TaskFile;
-use crate::domain::ids::{Digest, EndpointId, TaskId, Tenant};
+use crate::domain::ids::{AssetId, Digest, EndpointId, TaskId, Tenant};
 use crate::domain::lease::{Fence, Lease};
 use crate::domain::time::Timestamp;
 use crate::domain::transition::Transition;
+use crate::ports::operator::{OperatorEntry, OperatorLog};
+use crate::ports::overdue::{Overdue, SendLimits};
+use crate::ports::sinks::Sinks;
 use crate::ports::store::{
     Accepted, Accounts, ApiKey, Claim, CopyJob, EventPage, EventQuery, FannedOut, Figures, Held, Inbox,
     Inquiry, Leases, NewApiKey, NewReceipt, NewSubmission, Outbox, Queue, Recorded, SettledDelivery,
     StoreError, TaskPage, TaskQuery, TaskStore, TimelineLine,
 };
+use crate::ports::task_webhooks::{SettledTaskDelivery, TaskBrief, TaskWebhooks};
 use async_trait::async_trait;
 use fault::Fault;
 use readers::Readers;
@@ -279,6 +289,39 @@ impl Leases for SqliteStore {
 }
 
 #[async_trait]
+impl Overdue for SqliteStore {
+    async fn at_risk(&self, now: Timestamp, limit: u32) -> Result<Vec<AssetId>, StoreError> {
+        self.read("at_risk", move |conn| overdue::at_risk(conn, now, limit))
+            .await
+    }
+
+    async fn claim_unsendable(
+        &self,
+        c: Claim,
+        limits: SendLimits,
+    ) -> Result<Vec<Lease<TaskFile>>, StoreError> {
+        self.write("claim_unsendable", move |conn| {
+            overdue::claim_unsendable(conn, &c, &limits)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl OperatorLog for SqliteStore {
+    async fn commit_by_operator(
+        &self,
+        transition: Transition,
+        entry: OperatorEntry,
+    ) -> Result<(), StoreError> {
+        self.write("commit_by_operator", move |conn| {
+            operator::commit_by_operator(conn, &transition, &entry)
+        })
+        .await
+    }
+}
+
+#[async_trait]
 impl Outbox for SqliteStore {
     async fn events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         let query = query.clone();
@@ -358,5 +401,73 @@ impl Accounts for SqliteStore {
         let sha256 = *sha256;
         self.read("key_by_hash", move |conn| accounts::key_by_hash(conn, &sha256))
             .await
+    }
+}
+
+#[async_trait]
+impl TaskWebhooks for SqliteStore {
+    async fn claim_task_deliveries(
+        &self,
+        c: Claim,
+        per_origin: u32,
+        first_wait: Duration,
+    ) -> Result<Vec<Lease<Delivery>>, StoreError> {
+        self.write("claim_task_deliveries", move |conn| {
+            task_webhooks::claim(conn, &c, per_origin, first_wait)
+        })
+        .await
+    }
+
+    async fn settle_task_delivery(&self, settled: SettledTaskDelivery) -> Result<(), StoreError> {
+        self.write("settle_task_delivery", move |conn| {
+            task_webhooks::settle(conn, &settled)
+        })
+        .await
+    }
+
+    async fn redrive_task(
+        &self,
+        tenant: &Tenant,
+        id: TaskId,
+        now: Timestamp,
+    ) -> Result<Option<u64>, StoreError> {
+        let tenant = tenant.clone();
+        self.write("redrive_task", move |conn| {
+            task_webhooks::redrive(conn, &tenant, id, now)
+        })
+        .await
+    }
+
+    async fn brief(&self, id: TaskId) -> Result<Option<TaskBrief>, StoreError> {
+        self.read("brief", move |conn| task_webhooks::brief(conn, id))
+            .await
+    }
+}
+
+#[async_trait]
+impl Sinks for SqliteStore {
+    async fn use_sinks(&self, names: &[&'static str]) -> Result<(), StoreError> {
+        let names = names.to_vec();
+        self.write("use_sinks", move |conn| sinks::use_only(conn, &names))
+            .await
+    }
+
+    async fn sink_position(&self, name: &'static str) -> Result<u64, StoreError> {
+        self.read("sink_position", move |conn| sinks::position(conn, name))
+            .await
+    }
+
+    async fn advance_sink(&self, name: &'static str, to: u64) -> Result<(), StoreError> {
+        self.write("advance_sink", move |conn| sinks::advance(conn, name, to))
+            .await
+    }
+
+    async fn log_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.read("log_after", move |conn| events::events_after(conn, after, limit))
+            .await
+    }
+
+    async fn instance_id(&self) -> Result<String, StoreError> {
+        self.read("instance_id", sinks::instance_id).await
     }
 }

@@ -94,10 +94,14 @@ pub(super) fn events(conn: &Connection, written_before: Timestamp, after: u64) -
     Ok(Stretch::of(&rows))
 }
 
-/// Nothing is removed that has not yet been made into the deliveries of every enabled endpoint.
+/// Nothing is removed that has not yet been made into the deliveries of every enabled endpoint, or that a log outside
+/// has still to get.
 fn floor(conn: &Connection) -> Result<i64, Fault> {
     let cursor: Option<i64> = conn
-        .prepare_cached("SELECT min(cursor) FROM endpoints WHERE disabled_at IS NULL AND deleted = 0")?
+        .prepare_cached(
+            "SELECT min(n) FROM (SELECT min(cursor) AS n FROM endpoints WHERE disabled_at IS NULL AND deleted = 0 \
+             UNION ALL SELECT min(position) FROM sinks WHERE in_use = 1)",
+        )?
         .query_row([], |row| row.get(0))?;
     Ok(cursor.unwrap_or(i64::MAX))
 }
@@ -125,13 +129,14 @@ pub(super) fn remove_events(conn: &Connection, old: &[i64]) -> Result<u64, Fault
     Ok(removed as u64)
 }
 
-/// Whether an enabled endpoint still has to get it. A disabled one may never come back: what it has not got goes with
+/// Whether an enabled endpoint, or its task's own webhook, still has to get it. A disabled one may never come back: what it has not got goes with
 /// the event.
 fn is_awaited(conn: &Connection, sequence: i64) -> Result<bool, Fault> {
     let awaited = conn
         .prepare_cached(
             "SELECT 1 FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id \
-             WHERE d.event_sequence = ?1 AND d.send_at IS NOT NULL AND p.disabled_at IS NULL",
+             WHERE d.event_sequence = ?1 AND d.send_at IS NOT NULL AND p.disabled_at IS NULL \
+             UNION ALL SELECT 1 FROM task_deliveries WHERE event_sequence = ?1 AND send_at IS NOT NULL",
         )?
         .exists([sequence])?;
     Ok(awaited)
@@ -168,6 +173,7 @@ fn may_go(conn: &Connection, settled_before: Timestamp, key: i64) -> Result<bool
             "SELECT 1 FROM tasks t WHERE t.id = ?1 AND t.settled_at < ?2 AND t.due_at IS NULL \
                AND t.lease_until IS NULL AND t.wake_at IS NULL \
              AND NOT EXISTS (SELECT 1 FROM assets WHERE task_id = ?1 AND copy_at IS NOT NULL) \
+             AND NOT EXISTS (SELECT 1 FROM task_deliveries WHERE task_id = ?1 AND send_at IS NOT NULL) \
              AND NOT EXISTS (SELECT 1 FROM idempotency_tasks i JOIN idempotency_tasks j ON j.key_id = i.key_id \
                JOIN tasks s ON s.id = j.task_id \
                WHERE i.task_id = ?1 AND (s.settled_at IS NULL OR s.settled_at >= ?2)) \

@@ -3,12 +3,13 @@
 
 use super::events::append_events;
 use super::fault::{Fault, corrupt};
-use super::json;
-use super::rows::{Sha, insert_task, int, ms, put_asset, task_key, update_task};
+use super::rows::{Sha, insert_task, int, put_asset, task_key, update_task};
+use super::task_webhooks::{insert_webhook, tell_webhook};
+use super::timeline::append_timeline;
 use crate::domain::ids::{AssetId, Digest, TaskId, Tenant};
 use crate::domain::lease::Fence;
 use crate::domain::task::TaskState;
-use crate::domain::transition::{TimelineEntry, Transition};
+use crate::domain::transition::Transition;
 use crate::ports::store::{Accepted, IdempotencyKey, NewSubmission, NewTask, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
@@ -141,9 +142,12 @@ pub(super) fn has_tombstone(conn: &Connection, id: TaskId) -> Result<bool, Fault
 fn insert_new(conn: &Connection, new: &NewTask) -> Result<i64, Fault> {
     let key = insert_whole(conn, &new.transition)?;
     conn.prepare_cached(
-        "INSERT INTO task_documents (task_id, fingerprint, entry, document) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO task_documents (task_id, fingerprint, entry, document, task_type) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![key, Sha(new.fingerprint), new.entry, new.document])?;
+    .execute(params![key, Sha(new.fingerprint), new.entry, new.document, new.task_type])?;
+    if let Some(webhook) = &new.webhook {
+        insert_webhook(conn, key, webhook)?;
+    }
     Ok(key)
 }
 
@@ -194,6 +198,7 @@ pub(super) fn commit(
         give_up_lease(conn, key, fence)?;
     }
     append_events(conn, Some(key), &transition.events)?;
+    tell_webhook(conn, key, &transition.events)?;
     append_timeline(conn, key, &transition.timeline)?;
     close_receipts(conn, key, transition)?;
     Ok(task.version + 1)
@@ -242,18 +247,6 @@ fn give_up_lease(conn: &Connection, key: i64, fence: &Fence) -> Result<(), Fault
             )?
             .execute(params![key, id.result.as_str()])?;
         }
-    }
-    Ok(())
-}
-
-pub(super) fn append_timeline(conn: &Connection, key: i64, lines: &[TimelineEntry]) -> Result<(), Fault> {
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let mut insert =
-        conn.prepare_cached("INSERT INTO timeline (task_id, at, kind, detail) VALUES (?1, ?2, ?3, ?4)")?;
-    for line in lines {
-        insert.execute(params![key, ms(line.at), line.kind, json::to_text(&line.detail)])?;
     }
     Ok(())
 }

@@ -3,10 +3,19 @@ use crate::adapters::guard::GuardSettings;
 use crate::adapters::manual_clock::ManualClock;
 use crate::adapters::test_server::{Reply, TestServer, refused_address};
 use crate::domain::address::AddressRule;
+use crate::domain::delivery::Format;
 use crate::domain::delivery::{Endpoint, Secret};
+use crate::domain::event::Event;
+use crate::domain::event::EventData;
 use crate::domain::event::EventKind;
 use crate::domain::ids::{EndpointId, EventId, TaskId, Tenant};
+use crate::domain::lease::Lease;
 use crate::domain::signature::verify;
+use crate::domain::time::Timestamp;
+use crate::ports::BoxError;
+use crate::ports::links::{LinkTo, Links, MAX_LINK_LIFE};
+use crate::ports::store::{Claim, StoreError};
+use crate::ports::task_webhooks::{SettledTaskDelivery, TaskBrief, TaskWebhooks};
 use uuid::Uuid;
 
 /// 2026-01-02T03:04:05.678Z
@@ -24,7 +33,53 @@ fn sink(timeout: Duration, reachable: &[&str]) -> WebhookSink {
     let clock = ManualClock::at(Timestamp::from_millis(NOW_MS));
     clock.jump_wall(60_000);
     let client = GuardedClient::new(rule, &settings).unwrap();
-    WebhookSink::new(client, Arc::new(clock), timeout, "a")
+    let shape = ProviderShape {
+        tasks: Arc::new(OneTask),
+        links: Arc::new(OneLink),
+    };
+    WebhookSink::new(client, Arc::new(clock), timeout, "a", shape)
+}
+
+struct OneTask;
+
+#[async_trait]
+impl TaskWebhooks for OneTask {
+    async fn claim_task_deliveries(
+        &self,
+        _: Claim,
+        _: u32,
+        _: Duration,
+    ) -> Result<Vec<Lease<Delivery>>, StoreError> {
+        unreachable!("a sink claims nothing")
+    }
+
+    async fn settle_task_delivery(&self, _: SettledTaskDelivery) -> Result<(), StoreError> {
+        unreachable!("a sink settles nothing")
+    }
+
+    async fn redrive_task(&self, _: &Tenant, _: TaskId, _: Timestamp) -> Result<Option<u64>, StoreError> {
+        unreachable!("a sink redrives nothing")
+    }
+
+    async fn brief(&self, _: TaskId) -> Result<Option<TaskBrief>, StoreError> {
+        Ok(Some(TaskBrief {
+            task_type: Some("videoInference".to_owned()),
+            failures: vec![],
+        }))
+    }
+}
+
+struct OneLink;
+
+#[async_trait]
+impl Links for OneLink {
+    async fn link(&self, to: LinkTo<'_>) -> Result<Url, BoxError> {
+        assert!(to.valid_for <= MAX_LINK_LIFE && to.save_as.is_none());
+        Ok(Url::parse(&format!(
+            "https://s3.example/{}/{}?sig=1",
+            to.bucket, to.key
+        ))?)
+    }
 }
 
 fn delivery(url: &str, format: Format) -> Delivery {
@@ -120,6 +175,34 @@ async fn cloudevents_are_structured_and_signed_likewise() {
     });
     assert_eq!(body, expected);
     assert!(asked.header("webhook-signature").is_some());
+}
+
+#[tokio::test]
+async fn a_call_in_the_providers_shape_has_our_link_and_is_signed_where_there_is_a_secret() {
+    let mut server = TestServer::start([Reply::answer(200, "", "ok"), Reply::answer(200, "", "ok")]).await;
+    let mut delivery = delivery(&server.url(), Format::Runware);
+    delivery.event.data.result_id = Some("r1".to_owned());
+    delivery.event.data.bucket = Some("films".to_owned());
+    delivery.event.data.key = Some("t/r1.mp4".to_owned());
+    delivery.event.data.content_type = Some("video/mp4".to_owned());
+    let sink = sink(PATIENT, &["127.0.0.0/8"]);
+    sink.deliver(&delivery).await;
+    let asked = server.asked().await;
+    let body: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
+    let expected = serde_json::json!({"data": [{
+        "taskType": "videoInference", "taskUUID": "00000000-0000-0000-0000-000000000007", "status": "success",
+        "videoUUID": "r1", "videoURL": "https://s3.example/films/t/r1.mp4?sig=1",
+    }]});
+    assert_eq!(body, expected);
+    assert!(asked.header("webhook-signature").is_some());
+
+    // A task's own webhook: nobody told us a secret.
+    delivery.endpoint.secret = Secret(vec![]);
+    sink.deliver(&delivery).await;
+    let asked = server.asked().await;
+    assert_eq!(asked.header("webhook-id"), Some(delivery.event.id.as_str()));
+    assert!(asked.header("webhook-timestamp").is_some());
+    assert!(asked.header("webhook-signature").is_none());
 }
 
 #[tokio::test]
@@ -231,7 +314,8 @@ async fn whoever_does_not_answer_is_unreached() {
         sink.deliver(&to("nonsense".to_owned())).await,
         unreached("invalid_url")
     );
-    let runware = delivery("http://127.0.0.1:1/", Format::Runware);
+    let mut runware = delivery("http://127.0.0.1:1/", Format::Runware);
+    runware.event.kind = EventKind::TaskAccepted;
     assert_eq!(sink.deliver(&runware).await, unreached("unsupported_format"));
 }
 

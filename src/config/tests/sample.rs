@@ -116,7 +116,6 @@ fn a_setting_without_effect_is_marked() {
         ("archive.mode", "Not supported yet: direct"),
         ("nats.url", "Not supported yet"),
         ("nats.stream", "Not supported yet"),
-        ("archive.at_risk_after", "Not enforced yet"),
     ];
     for (key, mark) in marks {
         let prose = &settings_of_the_sample()[key].prose;

@@ -4,6 +4,7 @@ use super::reserved;
 use super::validate::integer;
 use crate::domain::asset::ObjectExt;
 use crate::domain::ids::TaskId;
+use crate::domain::task_webhook::{NAME as WEBHOOK_URL, TaskWebhook};
 use crate::domain::time::Timestamp;
 use crate::http::ApiSettings;
 use crate::http::fault::member;
@@ -51,6 +52,8 @@ pub fn draft(rng: &dyn Rng, settings: &ApiSettings, checked: &Checked<'_>, now: 
         ttl: Duration::from_secs(ttl_s),
         deadline: reserved.deadline,
         document: document(checked.text, id, &ours, prompt),
+        task_type: text(task, "taskType").map(str::to_owned),
+        webhook: text(task, WEBHOOK_URL).map(|url| TaskWebhook { url: url.to_owned() }),
         // The UUID is what is looked up; whether it was spelled in capitals changes nothing.
         fingerprint: fingerprint_without("taskUUID", task),
         adjusted: adjusted(task, at, ours),
@@ -115,6 +118,7 @@ fn document(sent: &RawValue, id: TaskId, ours: &[(&'static str, Value)], prompt:
             .map(|(name, text)| (name, Cow::Borrowed(text)))
             .collect();
     members.remove("catchment");
+    members.remove(WEBHOOK_URL); // ours in its place, when it is sent
     let mut set = |name: &str, value: &Value| {
         let text = serde_json::value::to_raw_value(value).expect("a JSON value serializes");
         members.insert(name.to_owned(), Cow::Owned(text));

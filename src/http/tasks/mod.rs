@@ -1,11 +1,13 @@
-//! Tasks: submit, list, show.
+//! Tasks: submit, list, show, retry.
 
 mod draft; // what is stored of a valid task
 pub mod models; // what each model takes
 mod reserved; // the member that is for us
+pub mod retry; // a new round
 pub mod submit; // POST /v1/tasks
 mod validate; // all faults at once
-pub mod view; // a task as its owner sees it
+pub mod view;
+pub mod webhook; // a task's own webhook: where it may lead, sending again // a task as its owner sees it
 
 pub use view::TaskView;
 

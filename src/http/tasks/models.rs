@@ -46,8 +46,8 @@ pub enum Rule {
     AnyString,
     /// Overridden whatever it is.
     Overridden,
-    /// Refused until a later version does it.
-    NotYet(&'static str),
+    /// Absolute, http or https: becomes a subscription for the task alone. Where it leads is judged by `webhook`.
+    Webhook,
     /// `catchment`: ours, see `reserved`.
     Reserved,
 }
@@ -80,8 +80,8 @@ const PROVIDER_MIN_TTL_S: i64 = 60;
 /// Ten years. The provider names no maximum; sums of times must stay sums.
 pub const MAX_TTL_S: i64 = 10 * 365 * 86_400;
 
-const WEBHOOK: Rule =
-    Rule::NotYet("is not supported yet: create an endpoint with POST /v1/endpoints instead");
+/// Longest `webhookURL`, in bytes, as of an endpoint's URL.
+pub const MAX_WEBHOOK_BYTES: usize = 2_000;
 
 /// The models that [`AVATAR`] describes: they take the same parameters (Runware model pages).
 pub const AVATARS: [&str; 2] = ["klingai:avatar@2.0-pro", "klingai:avatar@2.0-standard"];
@@ -97,7 +97,7 @@ pub const AVATAR: &[Member] = &[
     optional("outputQuality", Rule::Integer { min: 20, max: 99 }),
     optional("numberResults", Rule::Integer { min: 1, max: 4 }),
     optional("deliveryMethod", Rule::Overridden),
-    optional("webhookURL", WEBHOOK),
+    optional("webhookURL", Rule::Webhook),
     optional("uploadEndpoint", Rule::Url),
     optional("ttl", TTL),
     optional("includeCost", Rule::Boolean),
@@ -130,7 +130,7 @@ pub const ENVELOPE: &[Member] = &[
     optional("outputType", Rule::UrlOutput),
     optional("outputFormat", Rule::AnyString),
     optional("deliveryMethod", Rule::Overridden),
-    optional("webhookURL", WEBHOOK),
+    optional("webhookURL", Rule::Webhook),
     optional("uploadEndpoint", Rule::Url),
     optional("ttl", TTL),
     optional("includeCost", Rule::Boolean),
@@ -195,7 +195,9 @@ fn rule_schema(rule: &Rule) -> Value {
         Rule::AnyObject => json!({ "type": "object" }),
         Rule::AnyString => json!({ "type": "string" }),
         Rule::Overridden => text("Always sent as `async`"),
-        Rule::NotYet(_) => text("Refused with `not_supported_yet`"),
+        Rule::Webhook => json!({ "type": "string", "format": "uri", "maxLength": MAX_WEBHOOK_BYTES,
+            "description": "Called by this service, never by the provider, about this task alone: once for each \
+                result that is archived or lost, in the provider's own shape with a link to the archived file" }),
         Rule::Reserved => json!({ "$ref": "#/components/schemas/Reserved" }),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::draft::{Checked, draft};
 use super::models::{self, Others};
-use super::validate;
+use super::{validate, webhook};
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
 use crate::http::fault::{Faults, member};
@@ -30,6 +30,8 @@ const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// - `adjusted` lists what was changed: `includeCost` is always true, `deliveryMethod` always `async`, `ttl` is added
 ///   when absent and raised when shorter than this service needs. `from` is null for a member that was absent, or too
 ///   large to repeat.
+/// - `webhookURL` becomes a subscription for that task alone; the provider never sees it. An address that events may
+///   not be sent to is refused.
 /// - `klingai:avatar@2.0-pro` and `klingai:avatar@2.0-standard` are validated in full; of other models the envelope
 ///   is checked, and the rest is passed on as it is.
 /// - `catchment` is for this service and is not passed on.
@@ -58,7 +60,7 @@ const MAX_IDEMPOTENCY_KEY: usize = 255;
         (status = 409, description = "`task_uuid_conflict`"),
         (status = 413, description = "`body_too_large`"),
         (status = 415, description = "`unsupported_media_type`"),
-        (status = 422, description = "`invalid_task`, `idempotency_key_reused`, `not_supported_yet`"),
+        (status = 422, description = "`invalid_task`, `idempotency_key_reused`"),
         (status = 503, description = "`storage_unavailable`, `overloaded`: nothing was stored", headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
@@ -71,7 +73,7 @@ pub async fn submit(
     let key = idempotency_key(&req)?;
     let bytes = api.json_body(&req, payload).await?;
     let (text, body) = json::parse(&bytes)?;
-    let drafts = drafts(&api, text, &body, api.clock.now())?;
+    let drafts = drafts(&api, text, &body, api.clock.now()).await?;
     let pointers: Vec<_> = drafts.iter().map(|(at, draft)| (at.clone(), draft.id)).collect();
     let idempotency = key.map(|key| IdempotencyKey {
         key,
@@ -96,9 +98,15 @@ pub async fn submit(
 ///
 /// # Errors
 /// `InvalidTask` with every fault of every task.
-fn drafts(api: &Api, text: &str, body: &Value, now: Timestamp) -> Result<Vec<(String, TaskDraft)>, ApiError> {
+async fn drafts(
+    api: &Api,
+    text: &str,
+    body: &Value,
+    now: Timestamp,
+) -> Result<Vec<(String, TaskDraft)>, ApiError> {
     let mut faults = Faults::default();
     let tasks = validate::tasks(body, now, &mut faults);
+    webhook::check_addresses(api, &tasks, &mut faults).await;
     if !faults.is_empty() {
         return Err(ApiError::InvalidTask(faults.into_vec()));
     }

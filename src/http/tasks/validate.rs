@@ -1,6 +1,6 @@
 //! A task against the table of its model: all faults at once, before money is spent.
 
-use super::models::{self, MAX_MODEL_BYTES, Member, Others, Rule, UTILITIES};
+use super::models::{self, MAX_MODEL_BYTES, MAX_WEBHOOK_BYTES, Member, Others, Rule, UTILITIES};
 use super::reserved;
 use crate::domain::ids::TaskId;
 use crate::domain::time::Timestamp;
@@ -108,7 +108,6 @@ fn check_object(
 fn check(value: &Value, rule: &Rule, at: &str, now: Timestamp, faults: &mut Faults) {
     match rule {
         Rule::Overridden => (),
-        Rule::NotYet(detail) => faults.add(at, FaultCode::NotSupportedYet, *detail),
         Rule::Reserved => reserved::check(value, at, now, faults),
         Rule::Object(table) => match value {
             Value::Object(object) => check_object(object, table, Others::Refused, at, now, faults),
@@ -189,7 +188,14 @@ fn check_text(text: &str, rule: &Rule, at: &str, faults: &mut Faults) {
                 "must be a UUID v4 in its hyphenated form",
             );
         }
-        Rule::Url if !is_web_url(text) => {
+        Rule::Webhook if text.len() > MAX_WEBHOOK_BYTES => {
+            faults.add(
+                at,
+                FaultCode::TooLong,
+                format!("must have at most {MAX_WEBHOOK_BYTES} bytes"),
+            );
+        }
+        Rule::Url | Rule::Webhook if !is_web_url(text) => {
             faults.add(
                 at,
                 FaultCode::InvalidFormat,

@@ -144,7 +144,7 @@ impl TaskView {
 }
 
 impl AssetView {
-    fn of(asset: Asset) -> Self {
+    pub fn of(asset: Asset) -> Self {
         let stored = asset.state.stored();
         Self {
             result_id: asset.id.result.to_string(),

@@ -14,8 +14,10 @@ use catchment::domain::time::Timestamp;
 use catchment::domain::token::CallbackKeys;
 use catchment::http::server::{Deadlines, Listeners, Running, ServerLimits, start};
 use catchment::http::{Api, ApiSettings, EndpointCheck, KeyLimits, Ports, Rate};
+use catchment::ports::BoxError;
 use catchment::ports::clock::Clock;
 use catchment::ports::health::Health;
+use catchment::ports::links::{LinkTo, Links};
 use catchment::ports::store::{Accounts as _, NewApiKey};
 use catchment::ports::wake::Wakeups;
 use catchment::telemetry::Metrics;
@@ -128,6 +130,7 @@ impl Service {
             policy: policy(),
             metrics: metrics.clone(),
             endpoint_check: Arc::new(Rules),
+            links: Arc::new(PlainLinks),
         };
         let listeners = Listeners {
             listen: setup.listen,
@@ -255,7 +258,7 @@ fn settings(key_limits: KeyLimits) -> ApiSettings {
     }
 }
 
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     let minute = Duration::from_secs(60);
     Policy {
         poll_first_after: 3 * minute,
@@ -265,6 +268,7 @@ fn policy() -> Policy {
         retry_max_interval: minute,
         resend_window: 10 * minute,
         max_hold: 24 * 60 * minute,
+        at_risk_after: 0.5,
         default_ttl: Duration::from_secs(604_800),
     }
 }
@@ -344,4 +348,18 @@ pub fn avatar_with(name: &str, value: Value) -> Value {
     let mut task = avatar();
     task[name] = value;
     task
+}
+
+/// Links that tell what they were made for.
+struct PlainLinks;
+
+#[async_trait]
+impl Links for PlainLinks {
+    async fn link(&self, to: LinkTo<'_>) -> Result<Url, BoxError> {
+        let name = to.save_as.unwrap_or_default();
+        let (bucket, key, s) = (to.bucket, to.key, to.valid_for.as_secs());
+        Ok(Url::parse(&format!(
+            "https://s3.example/{bucket}/{key}?for={s}&name={name}"
+        ))?)
+    }
 }

@@ -102,7 +102,7 @@ fn ours_win_and_the_answer_says_what_was() {
 #[test]
 fn the_document_is_the_clients_own_text_without_what_is_for_us() {
     let text = with(
-        r#""seed":12345678901234567890123,"scale":0.10,"model":"runware:1@1","catchment":{"labels":{"a":"b"},"keyPrefix":"p/"}"#,
+        r#""seed":12345678901234567890123,"scale":0.10,"model":"runware:1@1","webhookURL":"https://h.example/?t=1","catchment":{"labels":{"a":"b"},"keyPrefix":"p/"}"#,
     )
     .replacen(r#""model":"klingai:avatar@2.0-pro","#, "", 1);
     let (draft, document) = drafted(&text, &settings());
@@ -113,6 +113,8 @@ fn the_document_is_the_clients_own_text_without_what_is_for_us() {
     );
     assert!(draft.document.contains(r#""scale":0.10"#), "{}", draft.document);
     assert!(document.get("catchment").is_none() && document.get("webhookURL").is_none());
+    assert_eq!(draft.webhook.unwrap().url, "https://h.example/?t=1");
+    assert_eq!(draft.task_type.as_deref(), Some("videoInference"));
     assert_eq!(
         (draft.labels["a"].as_str(), draft.key_prefix.as_deref()),
         ("b", Some("p/"))

@@ -90,10 +90,13 @@ fn every_parameter_has_its_bounds() {
         ("includeCost", json!(false), None),
         ("uploadEndpoint", json!("ftp://x/y"), Some(InvalidFormat)),
         ("uploadEndpoint", json!("https://bucket.example/k?sig=1"), None),
+        ("webhookURL", json!("https://hooks.example/x?token=1"), None),
+        ("webhookURL", json!("ftp://hooks.example"), Some(InvalidFormat)),
+        ("webhookURL", json!(null), Some(WrongType)),
         (
             "webhookURL",
-            json!("https://hooks.example"),
-            Some(NotSupportedYet),
+            json!(format!("https://hooks.example/{}", "x".repeat(2_000))),
+            Some(TooLong),
         ),
         ("routing", json!({"anything": 1}), None),
         ("routing", json!("x"), Some(WrongType)),
@@ -215,8 +218,8 @@ fn of_other_models_the_envelope_is_checked_and_the_rest_passes() {
         [("/outputType".into(), NotAllowed)]
     );
     assert_eq!(
-        other(json!({"webhookURL": "https://x.example"})),
-        [("/webhookURL".into(), NotSupportedYet)]
+        other(json!({"webhookURL": "hooks.example"})),
+        [("/webhookURL".into(), InvalidFormat)]
     );
     assert_eq!(other(json!({"model": ""})), [("/model".into(), TooShort)]);
     assert_eq!(
