@@ -3,6 +3,7 @@
 //! A worker holds nothing that the store does not know: a killed one leaves leases that lapse.
 
 pub mod jobs; // what each queue's worker does with a claim
+pub mod outlet; // events → a log outside
 pub mod park; // a queue closed while the account is the trouble
 pub mod relay; // events → deliveries
 pub mod retention; // what is too old goes
