@@ -6,6 +6,7 @@ use catchment::domain::file::{Policy, TaskFile};
 use catchment::domain::ids::{Digest, EndpointId, TaskId, Tenant};
 use catchment::domain::task::Origin;
 use catchment::domain::time::Timestamp;
+use catchment::ports::overdue::Overdue as _;
 use catchment::ports::store::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +20,7 @@ mod ways_out; // version 3
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 /// The newest schema.
-const LATEST: i32 = 4;
+const LATEST: i32 = 5;
 
 fn try_open(path: &Path, role: Role) -> Result<Arc<SqliteStore>, OpenError> {
     SqliteStore::open(OpenOptions {
@@ -72,6 +73,7 @@ fn adoption() -> catchment::domain::transition::Transition {
         retry_max_interval: s(1),
         resend_window: s(1),
         max_hold: s(1),
+        at_risk_after: 0.5,
         default_ttl: s(1),
     };
     let id = TaskId(Uuid::from_u128(1));
@@ -204,7 +206,7 @@ INSERT INTO receipts VALUES (1, 1, zeroblob(32), 2, 7, NULL), (2, 2, zeroblob(32
 INSERT INTO events VALUES
   (1, 'evt_1', 'asset.archived', 'default', 1, 1, 5, '{"taskUUID":"x","labels":{}}'),
   (2, 'evt_2', 'asset.discovered', 'default', 2, 1, 5, '{"labels":{}}');
-INSERT INTO timeline VALUES (1, 1, 1, 'accepted', '{}');
+INSERT INTO timeline (id, task_id, at, kind, detail) VALUES (1, 1, 1, 'accepted', '{}');
 INSERT INTO endpoints VALUES (1, 'ep_1', 'default', 'https://hooks/', '["asset.archived"]', 'standard', x'00', 0, NULL, 0, 2),
   (2, 'ep_2', 'default', '', '[]', 'standard', x'', 0, 5, 1, 2);
 INSERT INTO deliveries (id, event_sequence, endpoint_id, status, attempts, due_at) VALUES
@@ -214,6 +216,47 @@ INSERT INTO api_keys VALUES ('key_1', 'default', 'first', zeroblob(32), 0, NULL)
 INSERT INTO operator_log VALUES (1, 0, 'default', 'key_1', 'retry', 'x', '{}');
 INSERT INTO tombstones VALUES (zeroblob(16), 0);
 "#;
+
+mod embedded {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+/// A database as the program with this newest migration left it.
+fn of_version(path: &Path, version: i32) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut conn = rusqlite::Connection::open(path).unwrap();
+    conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .unwrap();
+    embedded::migrations::runner()
+        .set_grouped(true)
+        .set_target(refinery::Target::Version(version))
+        .run(&mut conn)
+        .unwrap();
+}
+
+#[tokio::test]
+async fn v0005_what_waits_already_is_told_as_at_risk_after_half_of_its_time() {
+    let (_dir, path) = place();
+    of_version(&path, 1);
+    edit(&path, ROWS);
+    edit(
+        &path,
+        "UPDATE assets SET discovered_at = 1000, archive_by = 9000 WHERE result_id = 'b'",
+    );
+    let store = serve(&path);
+    assert!(store.opened().upgrade.as_ref().unwrap().backup.is_some(), "G11");
+    let at = |ms| Timestamp::from_millis(ms);
+    assert!(store.at_risk(at(4999), 10).await.unwrap().is_empty());
+    let due = store.at_risk(at(5000), 10).await.unwrap();
+    assert_eq!(due.len(), 1, "and what is archived never: {due:?}");
+    assert_eq!(due[0].result.as_str(), "b");
+    let lines = store.timeline(TaskId(Uuid::from_u128(2))).await.unwrap();
+    assert_eq!(
+        lines[0].detail,
+        serde_json::json!({}),
+        "a line that happened once says nothing of it"
+    );
+}
 
 #[tokio::test]
 async fn a_newer_database_is_refused_untouched() {

@@ -14,6 +14,8 @@ mod lists;
 mod model;
 #[path = "store_conformance/outbox.rs"]
 mod outbox;
+#[path = "store_conformance/overdue.rs"]
+mod overdue;
 #[path = "store_conformance/retention.rs"]
 mod retention;
 #[path = "store_conformance/submissions.rs"]
@@ -105,6 +107,11 @@ macro_rules! every_story {
                 deliveries_are_claimed_earliest_due_first_within_the_limit
                 a_deleted_endpoint_takes_its_open_deliveries_along
                 an_endpoint_is_read_back_whole;
+            overdue:
+                g6_what_is_at_risk_is_told_by_the_clock_alone_earliest_first
+                a_submission_whose_time_is_over_is_claimed_before_it_is_due
+                i8_an_operators_decision_and_its_line_are_one_commit
+                i12_a_story_of_many_equal_tries_stays_short;
             task_webhooks:
                 i8_a_call_comes_with_its_event_and_for_its_task_alone
                 the_wait_before_the_first_call_is_added_once

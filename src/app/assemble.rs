@@ -26,10 +26,10 @@ use crate::ports::store::{Accounts as _, Leases as _};
 use crate::ports::wake::Wakeups;
 use crate::steps::retain::Keep;
 use crate::telemetry::Metrics;
-use crate::worker::jobs::{Copies, Deliveries, Queries, Shared, Submissions, TaskDeliveries};
-use crate::worker::park::Park;
+use crate::worker::jobs::{Copies, Deliveries, ProviderPace, Queries, Shared, Submissions, TaskDeliveries};
+use crate::worker::pace::Pace;
 use crate::worker::supervisor::Workers;
-use crate::worker::{Loop, relay, retention};
+use crate::worker::{Loop, deadlines, relay, retention};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -314,6 +314,7 @@ fn policy(settings: &Settings) -> Policy {
         retry_max_interval: settings.retry.max_interval,
         resend_window: settings.runware.resend_window,
         max_hold: settings.runware.max_hold,
+        at_risk_after: settings.archive.at_risk_after,
         default_ttl: settings.runware.default_ttl,
     }
 }
@@ -362,18 +363,21 @@ async fn start_workers(
         stop: stop.clone(),
     };
     let in_flight = settings.runware.max_in_flight;
+    let again = settings.retry.max_interval;
+    let pace = Arc::new(ProviderPace::new(in_flight, again));
     let submissions = Submissions {
         shared: shared.clone(),
         provider: provider.clone(),
         keys,
         callback_base,
-        park: Park::default(),
+        pace: pace.clone(),
     };
     workers.start("dispatch", submissions, env(in_flight));
     let queries = Queries {
         shared: shared.clone(),
         provider,
         host_allowed: host_check(hosts.clone()),
+        pace,
     };
     workers.start("poll", queries, env(in_flight));
     let copies = Copies {
@@ -385,6 +389,7 @@ async fn start_workers(
             prefix: settings.s3.prefix.clone(),
         },
         max_object_bytes: settings.archive.max_object_size.0,
+        pace: Pace::new(settings.archive.concurrency, again),
     };
     workers.start("archive", copies, env(settings.archive.concurrency));
     let sink = Arc::new(WebhookSink::new(
@@ -420,13 +425,14 @@ async fn start_workers(
             stop.clone(),
         ),
     );
+    workers.spawn("deadlines", deadlines::run(shared.clone(), LEASE, stop.clone()));
     let probe = probe::Probe {
         blobs,
         promises: s3,
         prefix: settings.s3.prefix.clone(),
         health: shared.health.clone(),
         clock,
-        again: settings.retry.max_interval,
+        again,
     };
     workers.spawn("probe", probe::run(probe, stop));
     Ok(())
@@ -439,6 +445,7 @@ fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<dyn Provider>, A
     })?;
     let mut options = RunwareOptions::new(url_of(&settings.runware.base_url)?, key);
     options.max_in_flight = settings.runware.max_in_flight as usize;
+    options.max_per_second = settings.runware.max_per_second;
     let client = RunwareClient::new(options, shared.clock.clone());
     Ok(Arc::new(client.map_err(|e| AppError::failed(e.to_string(), e))?))
 }

@@ -99,7 +99,45 @@ pub struct DevSummary {
     /// Results made and not in the bucket, or with other bytes, and generations bought more than once. A task without an
     /// end fails the run instead.
     pub lost: u64,
+    /// What the simulated provider and its network did meanwhile.
+    pub faults: Misdeeds,
     pub stages: Stages,
+}
+
+/// How often what went wrong, as the simulator counted it.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Misdeeds {
+    pub submissions_refused: u64,
+    pub submissions_cut: u64,
+    pub queries_refused: u64,
+    pub queries_cut: u64,
+    pub callbacks_lost: u64,
+    pub callbacks_doubled: u64,
+    pub callbacks_reordered: u64,
+    pub callbacks_before_ack: u64,
+    pub callbacks_forged: u64,
+    /// Downloads refused, cut, truncated, stalled, mis-sized or replaced.
+    pub downloads_spoiled: u64,
+    /// Downloads of a link that was dead, or not there yet.
+    pub downloads_dead: u64,
+}
+
+impl From<crate::simulator::Stats> for Misdeeds {
+    fn from(stats: crate::simulator::Stats) -> Self {
+        Self {
+            submissions_refused: stats.submissions_refused,
+            submissions_cut: stats.submissions_cut,
+            queries_refused: stats.queries_refused,
+            queries_cut: stats.queries_cut,
+            callbacks_lost: stats.callbacks_lost,
+            callbacks_doubled: stats.callbacks_doubled,
+            callbacks_reordered: stats.callbacks_reordered,
+            callbacks_before_ack: stats.callbacks_before_ack,
+            callbacks_forged: stats.callbacks_forged,
+            downloads_spoiled: stats.downloads_spoiled,
+            downloads_dead: stats.downloads_dead,
+        }
+    }
 }
 
 /// The median time per task in each stage, in seconds.
@@ -438,6 +476,7 @@ impl World {
             callbacks_duplicate: received("duplicate"),
             recovered_by_poll: ledger::counter(&page, "recovered_by_poll_total", ""),
             lost: book.lost,
+            faults: self.simulator.stats().into(),
             stages: ledger::stages(&emitted, &taken),
         })
     }

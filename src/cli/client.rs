@@ -239,7 +239,7 @@ fn bearer(key: &SecretString) -> Result<HeaderValue, CliError> {
 }
 
 /// A proxy from the environment is not meant for this machine.
-fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),

@@ -255,6 +255,7 @@ mod tests {
                 "events_delivered",
                 "events_emitted",
                 "failed",
+                "faults",
                 "generations",
                 "lost",
                 "recovered_by_poll",

@@ -15,10 +15,13 @@ pub mod exit;
 mod follow;
 mod host;
 mod keys;
+mod listen;
+mod log;
 mod migrate;
 mod output;
 mod problem;
 mod progress;
+mod retry;
 mod runtime;
 mod serve;
 mod show;
@@ -80,12 +83,15 @@ enum Command {
     /// Submit tasks from a file
     #[command(after_help = submit::EXAMPLES)]
     Submit(submit::Args),
-    /// List and show tasks
+    /// List, show and retry tasks
     #[command(after_help = tasks::EXAMPLES)]
     Tasks(tasks::Args),
     /// Read and follow the event log
     #[command(after_help = events::EXAMPLES)]
     Events(events::Args),
+    /// Deliver events to an address on this machine, signed
+    #[command(after_help = listen::EXAMPLES)]
+    Listen(listen::Args),
     /// Say who is told about events
     #[command(after_help = endpoints::EXAMPLES)]
     Endpoints(endpoints::Args),
@@ -119,6 +125,7 @@ impl Command {
             Self::Submit(args) => submit::run(args, host, format),
             Self::Tasks(args) => tasks::run(args, host, format),
             Self::Events(args) => events::run(args, host, format),
+            Self::Listen(args) => listen::run(args, host, format),
             Self::Endpoints(args) => endpoints::run(args, format),
         }
     }

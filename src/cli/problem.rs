@@ -94,6 +94,7 @@ impl Problem {
         let step = match (self.status, self.code()) {
             (401, _) => "set CATCHMENT_KEY; `catchment keys create NAME` on the host makes a key",
             (403, _) => "use a key that may do this",
+            (_, "cursor_too_old") => "give the oldest position as --after; events before it are gone",
             (404 | 410, "") => "check --url: does Catchment answer there?",
             (404 | 410, _) => "check the id; a key sees its own tenant's things only",
             (_, "task_uuid_conflict") => "use a new taskUUID, or send the same body again",
@@ -140,6 +141,7 @@ mod tests {
             (401, "unauthorized", Exit::Auth),
             (403, "forbidden", Exit::Auth),
             (404, "not_found", Exit::NotFound),
+            (410, "cursor_too_old", Exit::NotFound),
             (409, "task_uuid_conflict", Exit::Conflict),
             (422, "idempotency_key_reused", Exit::Conflict),
             (422, "invalid_task", Exit::Failure),

@@ -6,14 +6,15 @@ use super::host::Host;
 use super::output::{self, Column, Format, Listing, Shape, member};
 use super::progress::archived_of;
 use super::values::{self, When};
-use super::{runtime, show};
+use super::{retry, runtime, show};
 use crate::domain::time::Timestamp;
 use serde_json::Value;
 
 pub const EXAMPLES: &str = "\
 Examples:
   catchment tasks list --status failed
-  catchment tasks show 01234567-89ab-4cde-8f01-23456789abcd";
+  catchment tasks show 01234567-89ab-4cde-8f01-23456789abcd
+  catchment tasks retry --status failed --since 24h";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -40,6 +41,9 @@ enum Command {
     /// Show one task with its whole timeline
     #[command(after_help = SHOW_EXAMPLES)]
     Show(Show),
+    /// A new round for what is expired or failed; nothing is bought again
+    #[command(after_help = retry::EXAMPLES)]
+    Retry(Box<retry::Args>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +97,7 @@ pub fn run(args: Args, host: &Host, format: Format) -> Result<Exit, CliError> {
             let now = host.clock.now();
             runtime::until_interrupted(list(&client, &args, now, format))?;
         }
+        Command::Retry(args) => return retry::run(&args, host, format),
         Command::Show(args) => {
             let client = Client::new(&args.client)?;
             let path = ["v1", "tasks", &args.id];

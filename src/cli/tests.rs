@@ -53,6 +53,7 @@ fn help_lists_every_command() {
         "submit",
         "tasks",
         "events",
+        "listen",
         "endpoints",
     ] {
         let listed = help
@@ -99,6 +100,9 @@ fn usage_errors_exit_2_and_help_is_no_error() {
         "catchment tasks list --json --quiet",
         "catchment submit /nonexistent.json",
         "catchment submit x --timeout 5m",
+        "catchment listen",
+        "catchment listen --forward-to localhost:3000",
+        "catchment listen --forward-to http://localhost:3000 --secret short",
     ] {
         assert_eq!(exit(line), Exit::Usage, "{line}");
     }

@@ -156,6 +156,7 @@ impl Rules<'_> {
         self.within("runware.min_ttl", &runware.min_ttl, MINUTE, MAX_DURATION);
         self.within("runware.default_ttl", &runware.default_ttl, MINUTE, MAX_DURATION);
         self.within("runware.max_in_flight", &runware.max_in_flight, 1, 256);
+        self.within("runware.max_per_second", &runware.max_per_second, 1, 10_000);
         // Beyond a day nobody can say whether the provider still recognises the taskUUID.
         self.within(
             "runware.resend_window",

@@ -23,6 +23,7 @@ impl Settings {
         v.setting("runware.min_ttl", &mut self.runware.min_ttl);
         v.setting("runware.default_prompt", &mut self.runware.default_prompt);
         v.setting("runware.max_in_flight", &mut self.runware.max_in_flight);
+        v.setting("runware.max_per_second", &mut self.runware.max_per_second);
         v.setting("runware.resend_window", &mut self.runware.resend_window);
         v.setting("runware.max_hold", &mut self.runware.max_hold);
         v.setting("s3.bucket", &mut self.s3.bucket);

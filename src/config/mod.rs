@@ -101,6 +101,8 @@ pub struct Runware {
     pub default_prompt: Option<Prompt>,
     /// Requests to the provider at once, submissions and queries together.
     pub max_in_flight: u32,
+    /// Requests to the provider a second, submissions and queries together.
+    pub max_per_second: u32,
     /// How long after its first attempt the same submission may be sent again.
     pub resend_window: Duration,
     /// How long a task that cannot be sent is held before it is rejected.
@@ -254,6 +256,7 @@ impl Default for Runware {
             min_ttl: HOUR,
             default_prompt: None,
             max_in_flight: 4,
+            max_per_second: 100,
             resend_window: 10 * MINUTE,
             max_hold: 7 * DAY,
         }

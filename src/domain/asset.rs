@@ -20,6 +20,8 @@ pub struct Asset {
     /// USD for this result, as reported.
     pub cost: Option<f64>,
     pub discovered_at: Timestamp,
+    /// When `asset.at_risk` is to be told; `None` once it was, in this round, or when nothing waits any more.
+    pub at_risk_at: Option<Timestamp>,
     /// What the next upload must equal if it was cut off: committed before the last byte is released.
     pub intent: Option<Intent>,
     pub trouble: Trouble,

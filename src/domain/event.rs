@@ -185,6 +185,9 @@ pub struct EventData {
     pub cost: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nsfw: Option<bool>,
+    /// `asset.at_risk`: when the provider's link dies at the latest we count on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive_by: Option<Timestamp>,
     /// Results archived and expected, on a task's end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archived: Option<u32>,

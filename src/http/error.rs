@@ -20,12 +20,18 @@ pub enum ApiError {
     InvalidTask(Vec<Fault>),
     InvalidEndpoint(Vec<Fault>),
     InvalidQuery(Vec<Fault>),
+    /// Which tasks a bulk action is for.
+    InvalidFilter(Vec<Fault>),
     InvalidIdempotencyKey,
     /// The key is known with another body.
     KeyReused,
     /// The task UUID is known with another body, or belongs to somebody else.
     TaskConflict {
         pointer: String,
+        task: TaskId,
+    },
+    /// Nothing of the task is expired or failed.
+    NothingToRetry {
         task: TaskId,
     },
     TooManyEndpoints {
@@ -80,14 +86,16 @@ struct Facts {
 }
 
 /// Every `code` there is, for the documentation and its test.
-pub const CODES: [&str; 23] = [
+pub const CODES: [&str; 25] = [
     "malformed_json",
     "invalid_task",
     "invalid_endpoint",
     "invalid_query",
+    "invalid_filter",
     "invalid_idempotency_key",
     "idempotency_key_reused",
     "task_uuid_conflict",
+    "nothing_to_retry",
     "too_many_endpoints",
     "body_too_large",
     "unsupported_media_type",
@@ -131,6 +139,8 @@ impl ApiError {
                 false,
             ),
             Self::InvalidQuery(_) => (400, "invalid_query", "The query is not valid", false),
+            Self::InvalidFilter(_) => (422, "invalid_filter", "The filter is not valid", false),
+            Self::NothingToRetry { .. } => (409, "nothing_to_retry", "There is nothing to retry", false),
             Self::InvalidIdempotencyKey => (
                 400,
                 "invalid_idempotency_key",
@@ -195,7 +205,10 @@ impl ApiError {
     fn detail(&self) -> String {
         match self {
             Self::MalformedJson(detail) => detail.clone(),
-            Self::InvalidTask(faults) | Self::InvalidEndpoint(faults) | Self::InvalidQuery(faults) => {
+            Self::InvalidTask(faults)
+            | Self::InvalidEndpoint(faults)
+            | Self::InvalidFilter(faults)
+            | Self::InvalidQuery(faults) => {
                 let (n, s) = (faults.len(), if faults.len() == 1 { "" } else { "s" });
                 format!("{n} fault{s}, listed under `errors`. Nothing was stored: mend and send again.")
             }
@@ -207,6 +220,11 @@ impl ApiError {
             }
             Self::TaskConflict { .. } => {
                 "A task with this UUID was submitted with a different body. Use a new UUID for a new task."
+                    .into()
+            }
+            Self::NothingToRetry { .. } => {
+                "No result of it is expired or failed, and it did not end without one. A rejected task was never paid: \
+                 submit it again under a new UUID."
                     .into()
             }
             Self::TooManyEndpoints { max } => {
@@ -247,9 +265,10 @@ impl ApiError {
 
     fn faults(&self) -> Vec<Fault> {
         match self {
-            Self::InvalidTask(faults) | Self::InvalidEndpoint(faults) | Self::InvalidQuery(faults) => {
-                faults.clone()
-            }
+            Self::InvalidTask(faults)
+            | Self::InvalidEndpoint(faults)
+            | Self::InvalidFilter(faults)
+            | Self::InvalidQuery(faults) => faults.clone(),
             Self::TaskConflict { pointer, .. } => vec![Fault {
                 pointer: pointer.clone(),
                 code: FaultCode::NotAllowed,
@@ -277,7 +296,7 @@ impl ApiError {
             retryable,
             request_id: request_id.map(str::to_owned),
             task_uuid: match self {
-                Self::TaskConflict { task, .. } => Some(task.to_string()),
+                Self::TaskConflict { task, .. } | Self::NothingToRetry { task } => Some(task.to_string()),
                 _ => None,
             },
             oldest_position: match self {

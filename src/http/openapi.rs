@@ -26,7 +26,8 @@ pub use super::tasks::view::AssetView as Asset;
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        super::tasks::submit::submit, super::tasks::list, super::tasks::show, super::events::list,
+        super::tasks::submit::submit, super::tasks::list, super::tasks::show,
+        super::tasks::retry::one, super::tasks::retry::many, super::events::list,
         super::tasks::webhook::redrive, super::assets::show, super::assets::content,
         super::endpoints::create, super::endpoints::list, super::endpoints::show, super::endpoints::delete,
         super::callback::receive, super::health::live, super::health::ready, super::health::version,
@@ -236,6 +237,25 @@ schema!(
     })
 );
 schema!(
+    RetryFilter,
+    json!({
+        "type": "object", "additionalProperties": false, "patternProperties": { "^label\\.": { "type": "string" } },
+        "description": "All members must hold. `label.<key>` says the same as a member of `labels`.",
+        "properties": {
+            "status": {
+                "description": "One state or several; failed, partial and timed_out when absent",
+                "oneOf": [{ "type": "string" }, { "type": "array", "minItems": 1, "items": { "type": "string" } }],
+            },
+            "reason": { "type": "string", "description": "Of the task, or of one of its results" },
+            "model": { "type": "string" },
+            "labels": { "type": "object", "additionalProperties": { "type": "string" } },
+            "since": { "type": "string", "format": "date-time", "description": "Created at or after" },
+            "until": { "type": "string", "format": "date-time", "description": "Created before" },
+            "cursor": { "type": "string", "description": "`nextCursor` of the answer before" },
+        },
+    })
+);
+schema!(
     NewEndpoint,
     json!({
         "type": "object", "required": ["url"], "additionalProperties": false,
@@ -272,6 +292,7 @@ schema!(
             "height": { "type": "integer", "description": "Pixels" },
             "cost": { "type": "number", "description": "USD" },
             "nsfw": { "type": "boolean" },
+            "archiveBy": { "type": "string", "format": "date-time", "description": "`asset.at_risk`: when the provider's link dies at the latest we count on" },
             "archived": { "type": "integer", "description": "On a task's end: results archived" },
             "expected": { "type": "integer", "description": "On a task's end: results expected" },
             "endpoint": { "type": "string", "description": "Operator events: which endpoint" },

@@ -45,6 +45,17 @@ pub const TABLE: &[Entry] = &[
             ("POST", || web::post().to(tasks::submit::submit)),
         ],
     ),
+    // Before the task of a UUID: no UUID reads `retry`.
+    entry(
+        Part::Api,
+        "/v1/tasks/retry",
+        &[("POST", || web::post().to(tasks::retry::many))],
+    ),
+    entry(
+        Part::Api,
+        "/v1/tasks/{taskUUID}/retry",
+        &[("POST", || web::post().to(tasks::retry::one))],
+    ),
     entry(
         Part::Api,
         "/v1/tasks/{taskUUID}",

@@ -5,6 +5,8 @@ pub mod clock; // Clock, Rng
 pub mod event_log; // EventLog: append events to a log outside
 pub mod health; // Health: what is degraded, whether we can store
 pub mod links; // Links: to archived objects
+pub mod operator; // OperatorLog: done by hand, with the line that says so
+pub mod overdue; // Overdue: due by the clock alone
 pub mod promises; // Promises: does the store do what the settings count on?
 pub mod provider; // Provider: submit, query, read a callback body
 pub mod retention; // Retention: what is removed when its time is over

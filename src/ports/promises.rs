@@ -35,6 +35,16 @@ pub enum Finding {
 }
 
 impl Finding {
+    pub const ALL: [Self; 7] = [
+        Self::KeepsNothing,
+        Self::Overwrites,
+        Self::KnowsNoCreateOnly,
+        Self::TakesWrongChecksum,
+        Self::KnowsNoChecksum,
+        Self::KeepsNoChecksum,
+        Self::CouldCreateOnly,
+    ];
+
     /// Stable, for `degraded`. `None`: no fault, only worth knowing.
     pub fn fault(self) -> Option<&'static str> {
         match self {

@@ -5,7 +5,8 @@ use crate::domain::report::Report;
 use async_trait::async_trait;
 use std::time::Duration;
 
-/// One budget of concurrent requests covers every method (`runware.max_in_flight`).
+/// One budget of concurrent requests and of requests a second covers every method (`runware.max_in_flight`,
+/// `runware.max_per_second`). While a `Retry-After` of any answer lasts, nothing is sent: `asked_to_wait`.
 /// No method retries: `domain` says when, `worker` does it. The API key never leaves the adapter.
 #[async_trait]
 pub trait Provider: Send + Sync {

@@ -6,6 +6,8 @@
 //! nothing below p will appear any more.
 
 use super::BoxError;
+use super::operator::OperatorLog;
+use super::overdue::Overdue;
 use super::sinks::Sinks;
 use super::task_webhooks::TaskWebhooks;
 use crate::domain::delivery::{After, Attempt, Delivery, DeliveryStatus, Endpoint};
@@ -22,8 +24,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub trait Store: TaskStore + Inbox + Leases + Outbox + Accounts + TaskWebhooks + Sinks {}
-impl<T: TaskStore + Inbox + Leases + Outbox + Accounts + TaskWebhooks + Sinks> Store for T {}
+pub trait Store:
+    TaskStore + Inbox + Leases + Overdue + Outbox + OperatorLog + Accounts + TaskWebhooks + Sinks
+{
+}
+impl<T: TaskStore + Inbox + Leases + Overdue + Outbox + OperatorLog + Accounts + TaskWebhooks + Sinks> Store
+    for T
+{
+}
 
 #[async_trait]
 pub trait TaskStore: Send + Sync {

@@ -28,15 +28,22 @@ pub struct Dispatch<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Dispatched {
     Submitted,
-    /// Tried again later: a stable code.
+    /// The re-send window closed without a word: asked about, never sent again. The provider was not spoken to.
+    Unconfirmed,
+    /// Tried again later: a stable code, and what the provider asked for.
     Postponed {
         code: String,
+        retry_after: Option<Duration>,
     },
     /// The account is the trouble: nothing more is sent until a probe succeeds.
     Parked {
         code: String,
     },
     Rejected {
+        code: String,
+    },
+    /// Ended without being sent: held too long, or its document is gone. The provider was not spoken to.
+    GivenUp {
         code: String,
     },
 }
@@ -55,14 +62,15 @@ pub async fn dispatch(ctx: &Dispatch<'_>, lease: Lease<TaskFile>) -> Result<Disp
     let now = ctx.clock.now();
     if file.held_too_long(ctx.policy, now) {
         ctx.store.commit(file.not_submitted(now), fence).await?;
-        return Ok(Dispatched::Rejected {
+        return Ok(Dispatched::GivenUp {
             code: "not_submitted".to_owned(),
         });
     }
     match file.doubt(ctx.policy, now) {
         Doubt::None => {}
         Doubt::WindowClosed => {
-            return settle(ctx, submitted(ctx, file, Submission::Unconfirmed), fence).await;
+            settle(ctx, submitted(ctx, file, Submission::Unconfirmed), fence).await?;
+            return Ok(Dispatched::Unconfirmed);
         }
         Doubt::Ask => match known_to_provider(ctx, file.task.id).await {
             Ok(true) => return settle(ctx, submitted(ctx, file, Submission::Confirmed), fence).await,
@@ -73,7 +81,7 @@ pub async fn dispatch(ctx: &Dispatch<'_>, lease: Lease<TaskFile>) -> Result<Disp
     let certain_before = file.task.first_attempt_at.is_none();
     let Some(document) = ctx.store.document(file.task.id).await? else {
         ctx.store.commit(file.not_submitted(now), fence).await?;
-        return Ok(Dispatched::Rejected {
+        return Ok(Dispatched::GivenUp {
             code: "document_missing".to_owned(),
         });
     };
@@ -159,8 +167,8 @@ async fn postpone(
     ctx.store.commit(next, fence).await?;
     let code = code.to_owned();
     Ok(match (rejected, parked) {
-        (true, _) => Dispatched::Rejected { code },
+        (true, _) => Dispatched::GivenUp { code },
         (false, true) => Dispatched::Parked { code },
-        (false, false) => Dispatched::Postponed { code },
+        (false, false) => Dispatched::Postponed { code, retry_after },
     })
 }

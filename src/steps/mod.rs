@@ -5,8 +5,10 @@ pub mod archive; // a known result → its bytes, verified, in the bucket
 pub mod call_task; // an event → the webhook that its task brought with it
 pub mod dispatch; // a stored task → the provider, at most once accepted
 pub mod ingest; // what the provider said → results, events, verdict, in one commit
+pub mod overdue; // time that ran out → told or settled, whatever is down
 pub mod poll; // a wake-up, or silence → the provider is asked
 pub mod publish; // an event → deliveries → signed tries
 pub mod receive; // a callback's body → a stored receipt
 pub mod retain; // what is too old → removed, in small steps
+pub mod retry; // an operator's wish → a new round
 pub mod submit; // a client's tasks → stored, answered

@@ -2,9 +2,10 @@
 //!
 //! A worker holds nothing that the store does not know: a killed one leaves leases that lapse.
 
+pub mod deadlines; // what the clock alone decides
 pub mod jobs; // what each queue's worker does with a claim
 pub mod outlet; // events → a log outside
-pub mod park; // a queue closed while the account is the trouble
+pub mod pace; // as fast as what is asked can bear
 pub mod relay; // events → deliveries
 pub mod retention; // what is too old goes
 pub mod supervisor; // names, start and stop order
@@ -47,6 +48,8 @@ pub trait Work: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     Open(u32),
+    /// As many as may be are in work: when one of them ends, the queue's bell rings.
+    Full,
     ClosedUntil(Timestamp),
 }
 
@@ -119,6 +122,7 @@ async fn claim<W: Work>(work: &W, env: &Loop, slots: &Semaphore) -> Result<Claim
     let now = env.clock.now();
     let limit = match work.gate(free, now) {
         Gate::Open(n) => n * W::BATCH,
+        Gate::Full => return Ok(Claimed::Nothing(IDLE)),
         Gate::ClosedUntil(at) => return Ok(Claimed::Nothing(at.since(now).min(IDLE))),
     };
     let leases = work

@@ -6,6 +6,7 @@ mod http_callback;
 mod http_events;
 mod http_faults;
 mod http_limits;
+mod http_retry;
 mod http_server;
 mod http_streams;
 mod http_submit;

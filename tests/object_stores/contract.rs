@@ -67,6 +67,40 @@ async fn i5_keys_and_metadata_are_kept_as_they_are() {
     }
 }
 
+/// Whatever the store keeps of a checksum, a look tells the same from any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_stored_file_compares_as_the_same_and_any_other_as_other() {
+    for kind in BOTH {
+        for checksum in [Checksum::Sha256, Checksum::Crc64Nvme, Checksum::None] {
+            let subject = Subject::with(kind, |options| options.checksum = checksum).await;
+            let film = film(1, 300_000);
+            assert_eq!(
+                subject.compare("a/b.mp4", &film).await,
+                Compared::Absent,
+                "{kind:?} {checksum:?}"
+            );
+            subject.put("a/b.mp4", &film).await.unwrap();
+            assert_eq!(
+                subject.compare("a/b.mp4", &film).await,
+                Compared::Same,
+                "{kind:?} {checksum:?}"
+            );
+            let mut other = film.clone();
+            other[200_000] ^= 1;
+            assert_eq!(
+                subject.compare("a/b.mp4", &other).await,
+                Compared::Other,
+                "{kind:?} {checksum:?}"
+            );
+            assert_eq!(
+                subject.compare("a/b.mp4", &film[1..]).await,
+                Compared::Other,
+                "{kind:?} {checksum:?}"
+            );
+        }
+    }
+}
+
 /// Two copiers with other bytes, both one chunk before their end; then both go.
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_f22_of_two_racing_uploads_one_wins_and_its_bytes_stay() {

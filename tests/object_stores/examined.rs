@@ -106,6 +106,23 @@ async fn what_a_store_does_not_do_is_found_and_named() {
     }
 }
 
+/// Whatever `degraded` can say of a store has a line with its next step.
+#[test]
+fn g9_every_code_of_a_store_is_documented() {
+    let page = include_str!("../../docs/object-stores.md");
+    let source = include_str!("../../src/adapters/s3/errors.rs");
+    let source = source.split("#[cfg(test)]").next().unwrap();
+    let mut codes: Vec<&str> = Finding::ALL.iter().filter_map(|f| f.fault()).collect();
+    for maker in ["unavailable(\"", "misconfigured(\"", "=> \"", "return \""] {
+        let found = source.split(maker).skip(1);
+        codes.extend(found.map(|rest| rest.split('"').next().unwrap()));
+    }
+    assert!(codes.len() > 25, "{codes:?}");
+    for code in codes {
+        assert!(page.contains(&format!("`{code}`")), "{code} is not documented");
+    }
+}
+
 /// F11: what an operator must look at has one name, whoever asks.
 #[tokio::test(flavor = "multi_thread")]
 async fn f11_a_store_that_cannot_be_asked_is_named_by_its_own_word() {

@@ -31,5 +31,8 @@ async fn g3_g5_i3_nothing_is_lost_bought_twice_or_told_untruly_when_everything_g
     for what in ["failed", "callbacks_duplicate", "recovered_by_poll"] {
         assert!(count(what) > 0, "{what}: {summary:#}");
     }
+    for (what, times) in summary["faults"].as_object().unwrap() {
+        assert!(times.as_u64().unwrap() > 0, "no {what}: {summary:#}");
+    }
     assert!(count("results") >= 40 && count("bytes") > 0, "{summary:#}");
 }

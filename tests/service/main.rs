@@ -2,6 +2,7 @@
 
 mod bodies; // requests that are not proper
 mod canary; // secrets stay secret
+mod containers; // what every container tells, and what a cut one comes to
 mod cutter; // a relay that hangs up in the middle
 mod disk; // no room left
 mod foreign_sources; // nginx in every way a CDN might serve
@@ -12,6 +13,7 @@ mod harsh; // everything goes wrong at once
 mod hook;
 mod journey; // the same run under lost and doubled callbacks
 mod keys; // keys and tenants beside a running service
+mod listen; // the log at the command line
 mod nats; // events in JetStream
 #[path = "../support/nats.rs"]
 mod nats_server;
@@ -20,11 +22,13 @@ mod outages; // object store, provider and consumer that go and come back
 #[path = "../support/outside.rs"]
 mod outside;
 mod results; // images, sounds and edited media
+mod retention; // what is too old goes
 mod signatures; // verified by somebody else's code
 mod sources; // files that are not what they should be
 mod stand_in; // a provider whose links lead anywhere
 mod start; // what keeps it from starting
 mod stores; // what an object store gets wrong
+mod streams; // live readers and killed services
 mod webhook_url; // a task's own webhook, and the archived file by its address
 mod wire; // a connection that can be cut
 mod world; // what the stories do and look at

@@ -3,11 +3,11 @@
 use crate::outside::fault_store::{Act, Asked, FaultStore, answer, error, yes};
 use crate::outside::seaweed::Seaweed;
 use crate::outside::stores::Kind;
-use crate::outside::{Outside, Serve, sha256_hex};
+use crate::outside::{Outside, Serve, pause, sha256_hex, until};
 use crate::world::{task, uuid};
 use catchment::simulator::Options;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 async fn world(kind: Kind) -> (Outside, FaultStore) {
@@ -174,6 +174,35 @@ fn told(events: &[Value], kind: &str, task: &str) -> usize {
     events.iter().filter(about).count()
 }
 
+/// F8: a store that asks for patience gets it: told, nothing lost, and no more asked of it than a try now and then.
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_while_a_store_says_slow_down_results_wait_and_no_storm_is_made() {
+    const TASKS: usize = 6;
+    const REFUSALS: usize = 12;
+    let (outside, fault) = world(Kind::Seaweed).await;
+    fault.spoil_uploads(REFUSALS, || Act::Answer(error("503 Slow Down", "SlowDown")));
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..TASKS {
+        serve.submit(&task(n, "")).await;
+    }
+    assert_eq!(serve.wait_degraded("object_store").await, "slow_down");
+    serve.wait_settled(TASKS).await;
+    let events = serve.events().await;
+    for n in 0..TASKS {
+        let task = serve.task(&uuid(n)).await;
+        assert_eq!(task["status"], "completed", "{task:#}");
+        assert_eq!(told(&events, "asset.archived", &uuid(n)), 1);
+    }
+    assert_eq!(
+        fault.uploads(),
+        REFUSALS + TASKS,
+        "each refusal once, each result once"
+    );
+    assert_eq!(outside.s3.count().await, TASKS);
+    serve.wait_fine("object_store").await;
+    serve.stop().await;
+}
+
 /// F9, I6: somebody else's object stays as it is, and ours is told as failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_other_bytes_under_the_key_are_a_conflict_and_stay() {
@@ -301,6 +330,78 @@ async fn a_store_that_lacks_what_the_settings_ask_for_is_told_with_the_remedy() 
     let mut serve = Serve::start(&outside, None).await;
     serve.wait_status(&uuid(0), "completed").await;
     serve.wait_fine("object_store").await;
+    serve.stop().await;
+}
+
+/// F9, I17: killed between two parts; the next process takes the same result up, and clears away what was begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn f9_i17_parts_of_a_killed_process_are_aborted_by_the_next() {
+    let (outside, fault) = world(Kind::Seaweed).await;
+    let second_part = |asked: &Asked| asked.path.contains("partNumber=2");
+    fault.script(move |asked| match second_part(asked) {
+        true => Act::Hang,
+        false => Act::Forward,
+    });
+    let mut serve = Serve::start(&outside, None).await;
+    serve.submit(&task(0, PARTS)).await;
+    until("the second part is on its way", || {
+        fault.asked().iter().any(second_part)
+    })
+    .await;
+    serve.signal("KILL");
+    until_gone(&mut serve).await;
+    assert_eq!(outside.s3.bucket.uploads().await, 1, "left behind");
+
+    fault.behave();
+    let mut serve = Serve::start(&outside, None).await;
+    let ended = serve.wait_status(&uuid(0), "completed").await;
+    let truth = outside.generation(&uuid(0)).unwrap();
+    outside
+        .assert_archived_once(&ended, &truth, "in parts, after a kill")
+        .await;
+    assert_eq!(outside.s3.bucket.uploads().await, 0, "and cleared away");
+    serve.stop().await;
+}
+
+async fn until_gone(serve: &mut Serve) {
+    while !serve.has_died() {
+        pause().await;
+    }
+}
+
+/// As AWS answers to a key that may put and get objects and nothing else: it may not list the bucket, so what is
+/// absent is forbidden, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn t12_a_key_that_may_put_and_get_and_nothing_else_is_enough() {
+    let (outside, fault) = world(Kind::Seaweed).await;
+    let mut there = BTreeSet::new();
+    let mut lost = 0;
+    fault.script(move |asked| {
+        let denied = || Act::Answer(error("403 Forbidden", "AccessDenied"));
+        let path = asked.path.split('?').next().unwrap();
+        match asked.method.as_str() {
+            "PUT" if path.contains("refused-") => Act::Forward,
+            "PUT" => {
+                there.insert(path.to_owned());
+                lost += usize::from(asked.uploads_result());
+                match asked.uploads_result() && lost == 1 {
+                    true => Act::LoseAnswer,
+                    false => Act::Forward,
+                }
+            }
+            "GET" | "HEAD" if there.contains(path) => Act::Forward,
+            _ => denied(),
+        }
+    });
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..3 {
+        serve.submit(&task(n, "")).await;
+    }
+    serve.wait_settled(3).await;
+    let tasks = serve.tasks().await;
+    assert!(tasks.iter().all(|t| t["status"] == "completed"), "{tasks:#?}");
+    serve.wait_fine("object_store").await;
+    assert_eq!(outside.s3.count().await, 3);
     serve.stop().await;
 }
 

@@ -51,6 +51,7 @@ pub fn policy() -> Policy {
         retry_max_interval: s(60),
         resend_window: s(600),
         max_hold: s(7 * 24 * 3600),
+        at_risk_after: 0.5,
         default_ttl: s(7 * 24 * 3600),
     }
 }

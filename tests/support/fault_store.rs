@@ -31,6 +31,8 @@ pub enum Act {
     Tamper,
     /// Cut after so many bytes of the body.
     Cut(usize),
+    /// Read, and never answered.
+    Hang,
     /// Somebody else's bytes are under the key before it is passed on.
     AfterPutting(Vec<u8>),
 }
@@ -194,6 +196,11 @@ async fn serve(mut near: TcpStream, shared: Arc<Shared>) -> Option<()> {
         Act::Answer(answer) => {
             body.send(&mut near, &mut tokio::io::sink()).await?;
             say(near, &spare_head(&asked, answer)).await
+        }
+        Act::Hang => {
+            body.send(&mut near, &mut tokio::io::sink()).await?;
+            near.read_u8().await.ok()?; // until the other end has enough
+            None
         }
         Act::LoseAnswer => {
             answer_of_store(&asked, body, &mut near, &shared).await?;

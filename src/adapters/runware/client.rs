@@ -1,5 +1,6 @@
 //! The HTTP side: one URL, one budget, no retries, no redirects; every answer within a time and a size.
 
+use super::budget::Budget;
 use super::outcomes::{self, Answer, Broken};
 use super::{map, wire};
 use crate::adapters::retry_after::retry_after;
@@ -14,7 +15,6 @@ use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
 /// Largest answer read, in bytes. Links, not media: a full answer for twenty tasks stays below 100 kB.
@@ -34,6 +34,8 @@ pub struct RunwareOptions {
     pub api_key: SecretString,
     /// Concurrent requests of every kind together (`runware.max_in_flight`); at least 1.
     pub max_in_flight: usize,
+    /// Requests of every kind together in a second (`runware.max_per_second`); at least 1.
+    pub max_per_second: u32,
     /// For name, connection and TLS handshake together.
     pub connect_timeout: Duration,
     /// For a whole submission: a document may hold 16 MiB of inline media.
@@ -50,6 +52,7 @@ impl RunwareOptions {
             base_url,
             api_key,
             max_in_flight: 4,
+            max_per_second: 100,
             connect_timeout: Duration::from_secs(10),
             submit_timeout: Duration::from_secs(90),
             query_timeout: Duration::from_secs(30),
@@ -103,7 +106,7 @@ impl RunwareClient {
             base_url: options.base_url,
             api_key: options.api_key,
             authorization,
-            budget: Budget::new(options.max_in_flight),
+            budget: Budget::new(options.max_in_flight, options.max_per_second, clock.clone()),
             submit_timeout: options.submit_timeout,
             query_timeout: options.query_timeout,
             clock,
@@ -111,7 +114,7 @@ impl RunwareClient {
     }
 
     async fn ask(&self, request: String) -> Result<Vec<u8>, ProviderError> {
-        let _permit = self.budget.for_query().await;
+        let _permit = self.budget.for_query().await.map_err(outcomes::held_back)?;
         let answer = self.post(request, self.query_timeout).await;
         outcomes::queried(answer.map_err(outcomes::unasked)?)
     }
@@ -134,6 +137,9 @@ impl RunwareClient {
             response.status().as_u16(),
             retry_after(response.headers(), self.clock.wall()),
         );
+        if let Some(wait) = wait.filter(|_| matches!(status, 429 | 503)) {
+            self.budget.hold(wait);
+        }
         let body = read_bounded(response).await;
         Ok(Answer {
             status,
@@ -168,7 +174,10 @@ impl Provider for RunwareClient {
         let Some(request) = wire::submission(id, document, webhook_url) else {
             return outcomes::unsendable();
         };
-        let _permit = self.budget.for_submission().await;
+        let _permit = match self.budget.for_submission().await {
+            Ok(permit) => permit,
+            Err(left) => return outcomes::not_sent(left),
+        };
         match self.post(request, self.submit_timeout).await {
             Ok(answer) => outcomes::submitted(id, &answer),
             Err(broken) => outcomes::unanswered(broken),
@@ -191,37 +200,6 @@ impl Provider for RunwareClient {
     fn read_callback(&self, id: TaskId, body: &[u8]) -> Report {
         map::read_callback(id, body)
     }
-}
-
-/// Permits for requests in flight. Queries never take the last one, so a backlog of them cannot hold up a submission
-/// (unless there is but one).
-struct Budget {
-    all: Semaphore,
-    queries: Semaphore,
-}
-
-impl Budget {
-    fn new(max_in_flight: usize) -> Self {
-        let all = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            all: Semaphore::new(all),
-            queries: Semaphore::new((all - 1).max(1)),
-        }
-    }
-
-    async fn for_submission(&self) -> SemaphorePermit<'_> {
-        permit(&self.all).await
-    }
-
-    /// Always in this order, so the two never wait for each other.
-    async fn for_query(&self) -> (SemaphorePermit<'_>, SemaphorePermit<'_>) {
-        let lane = permit(&self.queries).await;
-        (lane, permit(&self.all).await)
-    }
-}
-
-async fn permit(semaphore: &Semaphore) -> SemaphorePermit<'_> {
-    semaphore.acquire().await.expect("the budget is never closed")
 }
 
 async fn read_bounded(mut response: Response) -> Result<Vec<u8>, Broken> {

@@ -2,6 +2,7 @@
 //! report out of it, `outcomes` says what an answer means for a submission, `codes` sorts its error codes, `wording`
 //! says what of its words may be shown.
 
+mod budget; // how many at once, how many a second
 mod client;
 mod codes;
 mod map;

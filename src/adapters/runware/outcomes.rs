@@ -59,6 +59,25 @@ pub fn unsendable() -> SubmitOutcome {
     }
 }
 
+/// The provider asked everybody to wait, and so much is left of it: nothing was sent.
+pub fn not_sent(left: Duration) -> SubmitOutcome {
+    SubmitOutcome::NotAccepted {
+        code: HELD_BACK.to_owned(),
+        retry_after: Some(left),
+    }
+}
+
+/// The same of a query.
+pub fn held_back(left: Duration) -> ProviderError {
+    ProviderError {
+        code: HELD_BACK.to_owned(),
+        retry_after: Some(left),
+        parked: false,
+    }
+}
+
+const HELD_BACK: &str = "asked_to_wait";
+
 /// A submission without an answer.
 pub fn unanswered(broken: Broken) -> SubmitOutcome {
     let code = broken.code().to_owned();

@@ -29,6 +29,7 @@ impl S3Blobs {
         if parts.ended {
             return self.put_small(put, first).await;
         }
+        self.abort_leftovers(put).await;
         let upload_id = self.begin(put).await?;
         let stored = self.send_parts(put, &upload_id, first, &mut parts).await;
         if stored.is_err() {
@@ -134,7 +135,25 @@ impl S3Blobs {
         Ok(())
     }
 
-    /// Best effort: what is left behind, here or by a crash, falls to the bucket's lifecycle rule.
+    /// Parts that an earlier try left under this very key when it was killed (I17). Whoever copies an asset holds its
+    /// lease, so an upload found here has lost its own. A store or a policy that lists no uploads leaves them to the
+    /// bucket's lifecycle rule.
+    async fn abort_leftovers(&self, put: &Put) {
+        let request = self
+            .client
+            .list_multipart_uploads()
+            .bucket(&self.options.bucket)
+            .prefix(&put.key.0);
+        let Ok(Ok(found)) = within(LOOK_TIMEOUT, request.send()).await else {
+            return;
+        };
+        let ours = found.uploads().iter().filter(|u| u.key() == Some(&put.key.0));
+        for upload_id in ours.filter_map(|upload| upload.upload_id()) {
+            self.abort(put, upload_id).await;
+        }
+    }
+
+    /// Best effort: what is left behind all the same falls to the next try, or to the bucket's lifecycle rule.
     async fn abort(&self, put: &Put, upload_id: &str) {
         let request = self
             .client

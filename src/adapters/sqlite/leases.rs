@@ -24,6 +24,15 @@ pub(super) const COPIES: &str = "SELECT id FROM assets INDEXED BY assets_to_copy
 
 pub(super) fn claim_submissions(conn: &Connection, c: &Claim) -> Result<Vec<Lease<TaskFile>>, Fault> {
     let keys = keys(conn, SUBMISSIONS, params![ms(c.now), c.limit])?;
+    lease_tasks(conn, keys, c)
+}
+
+/// Claims on tasks that are not submitted yet.
+pub(super) fn lease_tasks(
+    conn: &Connection,
+    keys: Vec<i64>,
+    c: &Claim,
+) -> Result<Vec<Lease<TaskFile>>, Fault> {
     keys.into_iter()
         .map(|key| {
             // A callback that came before the submission was acknowledged stays for the query to come.

@@ -1,9 +1,10 @@
 //! What people look at: the list of tasks, one task's story, the figures. Short read transactions, whatever is asked.
 
 use super::events::last_sequence;
-use super::fault::{Fault, corrupt};
+use super::fault::Fault;
 use super::rows::{Cells, int, load_file, ms, task_key, word};
 use super::task_webhooks::webhook_lines;
+use super::timeline::written_lines;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{TaskId, Tenant};
@@ -137,20 +138,6 @@ pub(super) fn timeline(conn: &Connection, id: TaskId) -> Result<Vec<TimelineLine
     lines.extend(attempt_lines(conn, key)?);
     lines.extend(webhook_lines(conn, key)?);
     lines.sort_by_key(|line| line.at); // stable: what happened in one millisecond stays in the order above
-    Ok(lines)
-}
-
-fn written_lines(conn: &Connection, key: i64) -> Result<Vec<TimelineLine>, Fault> {
-    let mut statement =
-        conn.prepare_cached("SELECT at, kind, detail FROM timeline WHERE task_id = ?1 ORDER BY id")?;
-    let mut rows = statement.query([key])?;
-    let mut lines = vec![];
-    while let Some(row) = rows.next()? {
-        let mut c = Cells::of(row);
-        let (at, kind) = (c.at()?, c.next()?);
-        let detail = serde_json::from_str(&c.next::<String>()?).map_err(|e| corrupt("timeline", key, e))?;
-        lines.push(TimelineLine { at, kind, detail });
-    }
     Ok(lines)
 }
 

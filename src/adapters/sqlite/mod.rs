@@ -14,6 +14,8 @@ mod leases; // claims, renewals, what is next
 mod lists; // pages, timelines, figures
 mod migrate; // schema upgrades, backups
 mod open; // whether the file may be used
+mod operator; // what was done by hand
+mod overdue; // due by the clock alone
 mod readers; // read transactions
 mod retain; // the retention port
 mod retention; // what goes when its time is over
@@ -23,6 +25,7 @@ mod task_webhooks; // deliveries of single tasks
 mod tasks; // submissions and the commit of every decision
 #[cfg(test)]
 mod tests;
+mod timeline; // a task's story, in bounded space
 mod writer; // the one writer
 
 pub use migrate::{SCHEMA, Upgrade};
@@ -31,10 +34,12 @@ pub use open::{OpenError, OpenOptions, Opened, Role, migrate};
 use crate::domain::delivery::{Delivery, Endpoint};
 use crate::domain::event::Event;
 use crate::domain::file::TaskFile;
-use crate::domain::ids::{Digest, EndpointId, TaskId, Tenant};
+use crate::domain::ids::{AssetId, Digest, EndpointId, TaskId, Tenant};
 use crate::domain::lease::{Fence, Lease};
 use crate::domain::time::Timestamp;
 use crate::domain::transition::Transition;
+use crate::ports::operator::{OperatorEntry, OperatorLog};
+use crate::ports::overdue::{Overdue, SendLimits};
 use crate::ports::sinks::Sinks;
 use crate::ports::store::{
     Accepted, Accounts, ApiKey, Claim, CopyJob, EventPage, EventQuery, FannedOut, Figures, Held, Inbox,
@@ -280,6 +285,39 @@ impl Leases for SqliteStore {
 
     async fn void_leases(&self) -> Result<u64, StoreError> {
         self.write("void_leases", leases::void_leases).await
+    }
+}
+
+#[async_trait]
+impl Overdue for SqliteStore {
+    async fn at_risk(&self, now: Timestamp, limit: u32) -> Result<Vec<AssetId>, StoreError> {
+        self.read("at_risk", move |conn| overdue::at_risk(conn, now, limit))
+            .await
+    }
+
+    async fn claim_unsendable(
+        &self,
+        c: Claim,
+        limits: SendLimits,
+    ) -> Result<Vec<Lease<TaskFile>>, StoreError> {
+        self.write("claim_unsendable", move |conn| {
+            overdue::claim_unsendable(conn, &c, &limits)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl OperatorLog for SqliteStore {
+    async fn commit_by_operator(
+        &self,
+        transition: Transition,
+        entry: OperatorEntry,
+    ) -> Result<(), StoreError> {
+        self.write("commit_by_operator", move |conn| {
+            operator::commit_by_operator(conn, &transition, &entry)
+        })
+        .await
     }
 }
 

@@ -233,7 +233,7 @@ fn write_task(conn: &Connection, sql: &str, task: &Task) -> Result<usize, Fault>
 
 const ASSET_COLUMNS: &str = "result_id, round, status, reason, object_bucket, object_key, object_size, \
      object_sha256, object_content_type, object_duration_ms, object_width, object_height, archived_at, source_url, \
-     archive_by, confirmed, nsfw, cost, discovered_at, intent, trouble, due_at, attempts";
+     archive_by, confirmed, nsfw, cost, discovered_at, at_risk_at, intent, trouble, due_at, attempts";
 
 fn read_asset(task: TaskId, row: &Row<'_>) -> Result<Asset, Fault> {
     let mut c = Cells::of(row);
@@ -254,6 +254,7 @@ fn read_asset(task: TaskId, row: &Row<'_>) -> Result<Asset, Fault> {
         nsfw: c.next()?,
         cost: c.next()?,
         discovered_at: c.at()?,
+        at_risk_at: c.opt_at()?,
         intent: json_cell(&mut c, json::intent, &name)?,
         trouble: json_cell(&mut c, json::trouble, &name)?.unwrap_or_default(),
         due_at: c.opt_at()?,
@@ -323,10 +324,11 @@ fn asset_state(
 pub(super) fn put_asset(conn: &Connection, task_key: i64, asset: &Asset) -> Result<(), Fault> {
     const SQL: &str = "INSERT INTO assets (task_id, result_id, round, status, reason, object_bucket, object_key, \
          object_size, object_sha256, object_content_type, object_duration_ms, object_width, object_height, \
-         archived_at, source_url, archive_by, confirmed, nsfw, cost, discovered_at, intent, trouble, due_at, attempts) \
+         archived_at, source_url, archive_by, confirmed, nsfw, cost, discovered_at, at_risk_at, intent, trouble, due_at, \
+         attempts) \
          VALUES (:task_id, :result_id, :round, :status, :reason, :bucket, :key, :size, :sha256, :content_type, \
          :duration_ms, :width, :height, :archived_at, :source_url, :archive_by, :confirmed, :nsfw, :cost, \
-         :discovered_at, :intent, :trouble, :due_at, :attempts) \
+         :discovered_at, :at_risk_at, :intent, :trouble, :due_at, :attempts) \
          ON CONFLICT (task_id, result_id) DO UPDATE SET round = excluded.round, status = excluded.status, \
          reason = excluded.reason, object_bucket = excluded.object_bucket, object_key = excluded.object_key, \
          object_size = excluded.object_size, object_sha256 = excluded.object_sha256, \
@@ -334,8 +336,8 @@ pub(super) fn put_asset(conn: &Connection, task_key: i64, asset: &Asset) -> Resu
          object_width = excluded.object_width, object_height = excluded.object_height, \
          archived_at = excluded.archived_at, source_url = excluded.source_url, archive_by = excluded.archive_by, \
          confirmed = excluded.confirmed, nsfw = excluded.nsfw, cost = excluded.cost, \
-         discovered_at = excluded.discovered_at, intent = excluded.intent, trouble = excluded.trouble, \
-         due_at = excluded.due_at, attempts = excluded.attempts";
+         discovered_at = excluded.discovered_at, at_risk_at = excluded.at_risk_at, intent = excluded.intent, \
+         trouble = excluded.trouble, due_at = excluded.due_at, attempts = excluded.attempts";
     let stored = asset.state.stored();
     conn.prepare_cached(SQL)?.execute(named_params! {
         ":task_id": task_key,
@@ -358,6 +360,7 @@ pub(super) fn put_asset(conn: &Connection, task_key: i64, asset: &Asset) -> Resu
         ":nsfw": asset.nsfw,
         ":cost": asset.cost,
         ":discovered_at": ms(asset.discovered_at),
+        ":at_risk_at": opt_ms(asset.at_risk_at),
         ":intent": asset.intent.as_ref().map(json::intent_text),
         ":trouble": json::trouble_text(&asset.trouble),
         ":due_at": opt_ms(asset.due_at),

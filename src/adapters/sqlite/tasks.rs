@@ -3,13 +3,13 @@
 
 use super::events::append_events;
 use super::fault::{Fault, corrupt};
-use super::json;
-use super::rows::{Sha, insert_task, int, ms, put_asset, task_key, update_task};
+use super::rows::{Sha, insert_task, int, put_asset, task_key, update_task};
 use super::task_webhooks::{insert_webhook, tell_webhook};
+use super::timeline::append_timeline;
 use crate::domain::ids::{AssetId, Digest, TaskId, Tenant};
 use crate::domain::lease::Fence;
 use crate::domain::task::TaskState;
-use crate::domain::transition::{TimelineEntry, Transition};
+use crate::domain::transition::Transition;
 use crate::ports::store::{Accepted, IdempotencyKey, NewSubmission, NewTask, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
@@ -247,18 +247,6 @@ fn give_up_lease(conn: &Connection, key: i64, fence: &Fence) -> Result<(), Fault
             )?
             .execute(params![key, id.result.as_str()])?;
         }
-    }
-    Ok(())
-}
-
-pub(super) fn append_timeline(conn: &Connection, key: i64, lines: &[TimelineEntry]) -> Result<(), Fault> {
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let mut insert =
-        conn.prepare_cached("INSERT INTO timeline (task_id, at, kind, detail) VALUES (?1, ?2, ?3, ?4)")?;
-    for line in lines {
-        insert.execute(params![key, ms(line.at), line.kind, json::to_text(&line.detail)])?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! What only this adapter promises: group commit, its failures, and recovery from them.
 
+mod old; // retention beside the daily work
 mod pages; // reads that stop short and go on
 
 use super::fault::Fault;
-use super::{OpenOptions, Role, SqliteStore, deliveries, inbox, leases};
+use super::{OpenOptions, Role, SqliteStore, deliveries, inbox, leases, overdue};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{Digest, TaskId, Tenant};
 use crate::domain::task::Origin;
@@ -42,6 +43,7 @@ fn adoption(n: u32) -> Transition {
         retry_max_interval: s(60),
         resend_window: s(600),
         max_hold: s(86_400),
+        at_risk_after: 0.5,
         default_ttl: s(86_400),
     };
     TaskFile::adopt(id(n), Tenant::default_tenant(), Origin::Imported, &policy, NOW)
@@ -410,6 +412,10 @@ async fn hot_statements_use_their_indexes() {
             leases::next_due_sql(Queue::Deliveries),
             "INDEX deliveries_send_at",
         ),
+        (overdue::AT_RISK, "INDEX assets_at_risk"),
+        (overdue::UNSENDABLE[0], "INDEX tasks_in_doubt"),
+        (overdue::UNSENDABLE[1], "INDEX tasks_to_submit"),
+        (overdue::UNSENDABLE[2], "INDEX tasks_unsent_until"),
         (inbox::OPEN, "INDEX sqlite_autoindex_receipts_1"),
         (page, "INDEX tasks_of_tenant"),
         (page_of_status, "INDEX tasks_of_tenant_by_status"),

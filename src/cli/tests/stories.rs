@@ -146,7 +146,7 @@ fn a_list_goes_from_page_to_page_as_far_as_was_asked() {
 fn a_tail_starts_at_the_end_and_reads_on_after_trouble() {
     let page = |next: u64, done: bool| ok(&format!(r#"{{"data":[],"nextAfter":{next},"done":{done}}}"#));
     let (url, requests) = service(vec![
-        page(1_000, false),
+        away(),
         page(1_200, true),
         page(1_203, true),
         away(),
@@ -154,21 +154,23 @@ fn a_tail_starts_at_the_end_and_reads_on_after_trouble() {
         answer("401 Unauthorized", "", "{}"),
     ]);
     assert_eq!(
-        outcome(&["events", "tail", "--type", "asset.archived"], &url),
-        (Exit::Auth, vec![5])
+        outcome(
+            &["events", "tail", "--type", "asset.archived", "--model", "m"],
+            &url
+        ),
+        (Exit::Auth, vec![5, 5])
     );
     let asked: Vec<String> = requests.iter().collect();
-    let nil = "00000000-0000-0000-0000-000000000000";
     let starts = [
-        format!("GET /v1/events?task={nil}&after=0&limit=1000 "),
-        format!("GET /v1/events?task={nil}&after=1000&limit=1000 "),
-        "GET /v1/events?type=asset.archived&after=1200&limit=1000&wait=30s ".to_owned(),
-        "GET /v1/events?type=asset.archived&after=1203&limit=1000&wait=30s ".to_owned(),
-        "GET /v1/events?type=asset.archived&after=1203&limit=1000&wait=30s ".to_owned(),
-        "GET /v1/events?type=asset.archived&after=1204&limit=1000&wait=30s ".to_owned(),
+        "GET /v1/events?type=asset.archived&model=m&after=latest&limit=1000 ",
+        "GET /v1/events?type=asset.archived&model=m&after=latest&limit=1000 ",
+        "GET /v1/events?type=asset.archived&model=m&after=1200&limit=1000&wait=30s ",
+        "GET /v1/events?type=asset.archived&model=m&after=1203&limit=1000&wait=30s ",
+        "GET /v1/events?type=asset.archived&model=m&after=1203&limit=1000&wait=30s ",
+        "GET /v1/events?type=asset.archived&model=m&after=1204&limit=1000&wait=30s ",
     ];
     for (asked, start) in asked.iter().zip(&starts) {
-        assert!(asked.starts_with(start), "{asked}\nis not\n{start}");
+        assert!(asked.starts_with(*start), "{asked}\nis not\n{start}");
     }
     assert_eq!(asked.len(), starts.len());
 }
@@ -194,6 +196,55 @@ fn the_log_is_listed_to_its_end_but_no_further_than_asked() {
             .unwrap()
             .starts_with("GET /v1/events?after=1&limit=1 ")
     );
+}
+
+fn one_event(n: u64) -> String {
+    let event = format!(r#"{{"id":"evt_{n}","sequence":{n},"type":"task.accepted"}}"#);
+    ok(&format!(r#"{{"data":[{event}],"nextAfter":{n},"done":true}}"#))
+}
+
+#[test]
+fn a_listener_sends_on_in_order_tries_on_and_lets_no_event_stop_the_next() {
+    let (url, requests) = service(vec![
+        one_event(7),
+        away(),
+        one_event(8),
+        answer("410 Gone", "", r#"{"code":"cursor_too_old","detail":"Too old."}"#),
+    ]);
+    let refused = || answer("500 Internal Server Error", "", "");
+    let taken = || answer("204 No Content", "", "");
+    let (target, deliveries) = service(vec![
+        refused(),
+        refused(),
+        taken(), // the first event, at its third try
+        refused(),
+        refused(),
+        refused(),
+        refused(),
+        refused(), // the second, given up
+    ]);
+    let line = ["listen", "--forward-to", &target, "--after", "6"];
+    let (exit, waits) = outcome(&line, &url);
+    assert_eq!((exit, waits.len()), (Exit::NotFound, 2 + 1 + 4));
+    let asked: Vec<String> = requests.iter().collect();
+    assert!(
+        asked[0].starts_with("GET /v1/events?after=6&limit=100&wait=30s "),
+        "{}",
+        asked[0]
+    );
+    assert!(
+        asked[3].starts_with("GET /v1/events?after=8&limit=100&wait=30s "),
+        "{}",
+        asked[3]
+    );
+    let told: Vec<String> = deliveries.iter().collect();
+    let of = |id: &str| {
+        told.iter()
+            .filter(|d| d.contains(&format!("webhook-id: {id}\r\n")))
+            .count()
+    };
+    assert_eq!((of("evt_7"), of("evt_8"), told.len()), (3, 5, 8));
+    assert!(told.iter().all(|d| d.contains("webhook-signature: v1,")));
 }
 
 #[test]

@@ -106,7 +106,6 @@ fn a_setting_without_effect_is_marked() {
     let marks = [
         ("s3.journal", "Not supported yet"),
         ("archive.mode", "Not supported yet: direct"),
-        ("archive.at_risk_after", "Not enforced yet"),
     ];
     for (key, mark) in marks {
         let prose = &settings_of_the_sample()[key].prose;

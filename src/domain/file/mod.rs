@@ -1,15 +1,18 @@
 //! A task with its assets, and every decision about them: each takes the file as it was read and answers the
 //! [`Transition`] to be written. The chapters: `submission` (sent or not), `reports` (what the provider said),
-//! `copies` (what an upload came to). Here: what they share, and the verdict.
+//! `copies` (what an upload came to), `risk` (time running out), `retries` (an operator's wish). Here: what they share, and the verdict.
 
 mod copies;
 mod reports;
+mod retries;
+mod risk;
 mod submission;
 #[cfg(test)]
 mod tests;
 
 pub use copies::{CopyOutcome, NotStored};
 pub use reports::{Asked, Claim};
+pub use retries::Retried;
 pub use submission::Doubt;
 
 use super::asset::{Asset, AssetState};
@@ -38,6 +41,8 @@ pub struct Policy {
     pub retry_max_interval: Duration,
     pub resend_window: Duration,
     pub max_hold: Duration,
+    /// `archive.at_risk_after`: a share of the time between discovery and `archive_by`.
+    pub at_risk_after: f64,
     /// For adopted tasks, whose `ttl` nobody told us.
     pub default_ttl: Duration,
 }
@@ -160,7 +165,11 @@ impl Draft {
         let Some(asset) = self.file.asset(result) else {
             return;
         };
-        let (round, data) = (asset.round, EventData::about_asset(&self.file.task, asset));
+        let data = EventData {
+            archive_by: (kind == EventKind::AssetAtRisk).then_some(asset.archive_by),
+            ..EventData::about_asset(&self.file.task, asset)
+        };
+        let round = asset.round;
         self.push_event(kind, Some(result), round, data);
     }
 

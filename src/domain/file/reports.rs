@@ -51,7 +51,7 @@ impl TaskFile {
         let deadline = &mut draft.file.task.deadline;
         deadline.get_or_insert(now.plus(policy.poll_deadline));
         if let Some(answer) = &asked.answer {
-            draft.believe(answer);
+            draft.believe(answer, policy);
         }
         let undecided = draft.weigh_claims(&asked, policy);
         draft.pass_deadline(&asked, undecided.is_some());
@@ -64,7 +64,7 @@ impl TaskFile {
 
 impl Draft {
     /// A status query's answer: every result in it is real, and so is the count.
-    fn believe(&mut self, answer: &Report) {
+    fn believe(&mut self, answer: &Report, policy: &Policy) {
         let count = answer.items.len();
         self.note(
             "queried",
@@ -74,7 +74,7 @@ impl Draft {
             self.learn_request(echo);
         }
         for success in answer.successes() {
-            self.learn(success, true);
+            self.learn(success, true, policy);
         }
         self.answer_wishes();
         for failure in answer.failed() {
@@ -129,9 +129,9 @@ impl Draft {
     }
 
     /// A result: new, or known and now confirmed or given a fresh link.
-    fn learn(&mut self, success: &Success, confirmed: bool) {
+    fn learn(&mut self, success: &Success, confirmed: bool, policy: &Policy) {
         match self.file.asset(&success.result) {
-            None => self.discover(success, confirmed),
+            None => self.discover(success, confirmed, policy.at_risk_after),
             Some(known) => {
                 let terminal = known.state.is_terminal();
                 let moved = known.source != success.source;
@@ -151,18 +151,13 @@ impl Draft {
         }
     }
 
-    fn discover(&mut self, success: &Success, confirmed: bool) {
+    fn discover(&mut self, success: &Success, confirmed: bool, at_risk_after: f64) {
         let now = self.now;
-        let task = &mut self.file.task;
         // `completed` never changes (I7): a result beyond it is archived all the same, since it is paid for.
-        let completed = task.state == TaskState::Completed;
-        if task.state.is_terminal() && !completed {
-            task.round += 1;
-            task.settled_at = None;
-            task.state = TaskState::Archiving;
-            self.tell_task(EventKind::TaskRecovered);
-        }
-        let asset = new_asset(&self.file.task, success, confirmed, now);
+        let completed = self.file.task.state == TaskState::Completed;
+        self.reopen();
+        let mut asset = new_asset(&self.file.task, success, confirmed, now);
+        asset.at_risk_at = Some(asset.at_risk_from(now, at_risk_after));
         self.file.assets.push(asset);
         if !completed {
             self.file.task.state = TaskState::Archiving;
@@ -207,9 +202,9 @@ impl Draft {
             let trust_at = claim.at.plus(policy.trust_after);
             let mut open = asked.answer.is_none(); // nothing in it counts before one query was answered
             for success in claim.report.successes() {
-                match self.weigh(success, claim, asked, trust_at) {
+                match self.weigh(success, claim, asked, policy) {
                     Weight::Settled => {}
-                    Weight::Trusted => self.learn(success, false),
+                    Weight::Trusted => self.learn(success, false, policy),
                     Weight::Undecided => open = true,
                 }
             }
@@ -231,9 +226,10 @@ impl Draft {
         successes.peek().is_some() && successes.all(|s| self.file.asset(&s.result).is_some())
     }
 
-    fn weigh(&mut self, success: &Success, claim: &Claim, asked: &Asked, trust_at: Timestamp) -> Weight {
+    fn weigh(&mut self, success: &Success, claim: &Claim, asked: &Asked, policy: &Policy) -> Weight {
+        let trust_at = claim.at.plus(policy.trust_after);
         if self.file.asset(&success.result).is_some() {
-            self.learn(success, false); // only to note a doubt
+            self.learn(success, false, policy); // only to note a doubt
             return Weight::Settled;
         }
         if self.file.task.outcome == Outcome::Known {
@@ -305,7 +301,9 @@ impl Draft {
         if asked.answer.is_some() {
             task.attempts = 0;
         }
-        if task.state.is_terminal() && undecided.is_none() && (!unconfirmed || past_deadline) {
+        // An ended task is asked about because somebody wants to know: not answered, the wish is still there.
+        let answered = asked.answer.is_some() || task.due_at.is_none();
+        if task.state.is_terminal() && undecided.is_none() && answered && (!unconfirmed || past_deadline) {
             task.due_at = None;
             return;
         }
@@ -360,6 +358,7 @@ fn new_asset(task: &Task, success: &Success, confirmed: bool, now: Timestamp) ->
         nsfw: success.nsfw,
         cost: success.cost,
         discovered_at: now,
+        at_risk_at: None,
         intent: None,
         trouble: Trouble::default(),
         due_at: Some(now),

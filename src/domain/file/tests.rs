@@ -2,6 +2,8 @@
 
 mod claims;
 mod links;
+mod retries;
+mod risk;
 
 use super::*;
 use crate::domain::asset::{AssetReason, ObjectKey, SourceUrl, Stored};
@@ -28,6 +30,7 @@ fn policy() -> Policy {
         retry_max_interval: Duration::from_secs(60),
         resend_window: Duration::from_secs(600),
         max_hold: 7 * 24 * HOUR,
+        at_risk_after: 0.5,
         default_ttl: 24 * HOUR,
     }
 }
@@ -482,6 +485,8 @@ enum Step {
     NoAnswer,
     Claim(Vec<u8>),
     Copy(u8, u8),
+    AtRisk(u8),
+    Retry,
     Wait(u32),
 }
 
@@ -492,6 +497,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(Step::NoAnswer),
         items().prop_map(Step::Claim),
         (0u8..4, 0u8..8).prop_map(|(r, o)| Step::Copy(r, o)),
+        (0u8..4).prop_map(Step::AtRisk),
+        Just(Step::Retry),
         (1u32..200_000).prop_map(Step::Wait),
     ];
     proptest::collection::vec(step, 1..60)
@@ -523,8 +530,16 @@ fn outcome(n: u8) -> CopyOutcome {
     })
 }
 
+/// On whose word a step was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Query,
+    Operator,
+    Us,
+}
+
 /// What must hold after every step, whatever came before.
-fn check(file: &TaskFile, before: &TaskFile, asked: bool, told: &mut BTreeMap<String, u32>, t: &Transition) {
+fn check(file: &TaskFile, before: &TaskFile, by: By, told: &mut BTreeMap<String, u32>, t: &Transition) {
     let task = &file.task;
     // I4, I13
     let archived = file.archived();
@@ -538,15 +553,26 @@ fn check(file: &TaskFile, before: &TaskFile, asked: bool, told: &mut BTreeMap<St
     } else {
         assert!(task.due_at.is_some(), "I11");
     }
-    for asset in file.assets.iter().filter(|a| !a.state.is_terminal()) {
-        assert!(asset.due_at.is_some(), "I11");
+    for asset in &file.assets {
+        let terminal = asset.state.is_terminal();
+        assert!(terminal || asset.due_at.is_some(), "I11");
+        assert!(
+            !terminal || asset.at_risk_at.is_none(),
+            "what ended is not at risk"
+        );
     }
-    // I7: a verdict changes only when a query was answered; completed never.
+    // I7: a verdict changes only when a query was answered or an operator asked; completed never.
     if before.task.state.is_terminal() && before.task.state != task.state {
-        assert!(asked && status(before) != TaskStatus::Completed);
+        assert!(by != By::Us && status(before) != TaskStatus::Completed);
         assert!(t.events.iter().any(|e| e.kind == EventKind::TaskRecovered));
     }
-    for known in before.assets.iter().filter(|a| a.state.is_terminal()) {
+    let stays = |a: &&Asset| by != By::Operator || matches!(a.state, AssetState::Archived(_));
+    for known in before
+        .assets
+        .iter()
+        .filter(|a| a.state.is_terminal())
+        .filter(stays)
+    {
         assert_eq!(
             Some(&known.state),
             file.asset(&known.id.result).map(|a| &a.state),
@@ -573,23 +599,32 @@ proptest! {
         for step in steps {
             let asked = |answer, claims| Asked { answer, claims, at_least: None };
             let report = |items: &[u8]| Report { items: items.iter().map(|n| item(*n)).collect(), ..Report::default() };
-            let (t, answered) = match &step {
+            let (t, by) = match &step {
                 Step::Wait(s) => { now = now.plus(Duration::from_secs(u64::from(*s))); continue }
-                Step::Answer(items) => (file.clone().ingest(asked(Some(report(items)), vec![]), &policy(), now, J), true),
-                Step::NoAnswer => (file.clone().ingest(asked(None, vec![]), &policy(), now, J), false),
+                Step::Answer(items) => (file.clone().ingest(asked(Some(report(items)), vec![]), &policy(), now, J), By::Query),
+                Step::NoAnswer => (file.clone().ingest(asked(None, vec![]), &policy(), now, J), By::Us),
                 Step::Claim(items) => {
                     let c = Claim { receipt: 1, at: at(0), report: report(items), hosts_allowed: true };
-                    (file.clone().ingest(asked(None, vec![c]), &policy(), now, J), false)
+                    (file.clone().ingest(asked(None, vec![c]), &policy(), now, J), By::Us)
                 }
                 Step::Copy(r, o) => {
                     let result = ResultId::given(["a", "b", "c", "d"][*r as usize]).unwrap();
                     if file.asset(&result).is_none_or(|a| a.state.is_terminal()) { continue }
-                    (file.clone().copied(&result, outcome(*o), &policy(), now, J), false)
+                    (file.clone().copied(&result, outcome(*o), &policy(), now, J), By::Us)
                 }
+                Step::AtRisk(r) => {
+                    let result = ResultId::given(["a", "b", "c", "d"][*r as usize]).unwrap();
+                    let Some(t) = file.clone().tell_at_risk(&result, now) else { continue };
+                    (t, By::Us)
+                }
+                Step::Retry => match file.clone().retry(&policy(), now) {
+                    Some(retried) => (retried.transition, By::Operator),
+                    None => continue,
+                },
             };
             let before = file.clone();
             file = apply(file, t.clone());
-            check(&file, &before, answered, &mut told, &t);
+            check(&file, &before, by, &mut told, &t);
         }
     }
 

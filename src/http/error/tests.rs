@@ -16,11 +16,15 @@ fn one_of_each() -> Vec<ApiError> {
         ApiError::MalformedJson("The body is not UTF-8 at byte 3.".into()),
         ApiError::InvalidTask(vec![fault.clone()]),
         ApiError::InvalidEndpoint(vec![fault.clone()]),
-        ApiError::InvalidQuery(vec![fault]),
+        ApiError::InvalidQuery(vec![fault.clone()]),
+        ApiError::InvalidFilter(vec![fault]),
         ApiError::InvalidIdempotencyKey,
         ApiError::KeyReused,
         ApiError::TaskConflict {
             pointer: "/1/taskUUID".into(),
+            task: TaskId::ordered(1, [1; 16]),
+        },
+        ApiError::NothingToRetry {
             task: TaskId::ordered(1, [1; 16]),
         },
         ApiError::TooManyEndpoints { max: 100 },
@@ -84,7 +88,9 @@ async fn g9_what_may_succeed_later_says_when() {
 
 #[actix_web::test]
 async fn a_conflict_names_the_task_and_where_it_stands() {
-    let (head, problem) = told(&one_of_each()[6]).await;
+    let all = one_of_each();
+    let conflict = all.iter().find(|e| matches!(e, ApiError::TaskConflict { .. }));
+    let (head, problem) = told(conflict.unwrap()).await;
     assert_eq!(head.status(), 409);
     assert_eq!(problem["taskUUID"], TaskId::ordered(1, [1; 16]).to_string());
     assert_eq!(problem["errors"][0]["pointer"], "/1/taskUUID");

@@ -1,8 +1,9 @@
-//! Tasks: submit, list, show.
+//! Tasks: submit, list, show, retry.
 
 mod draft; // what is stored of a valid task
 pub mod models; // what each model takes
 mod reserved; // the member that is for us
+pub mod retry; // a new round
 pub mod submit; // POST /v1/tasks
 mod validate; // all faults at once
 pub mod view;

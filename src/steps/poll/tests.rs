@@ -75,6 +75,7 @@ fn policy() -> Policy {
         retry_max_interval: Duration::from_secs(60),
         resend_window: Duration::from_secs(600),
         max_hold: Duration::from_secs(86_400),
+        at_risk_after: 0.5,
         default_ttl: Duration::from_secs(86_400),
     }
 }

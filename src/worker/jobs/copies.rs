@@ -12,7 +12,8 @@ use crate::ports::source::Sources;
 use crate::ports::store::{Claim, CopyJob, Held, Queue, StoreError};
 use crate::steps::archive::{Archive, Worked, archive};
 use crate::telemetry::metrics::ArchiveFailure;
-use crate::worker::Work;
+use crate::worker::pace::Pace;
+use crate::worker::{Gate, Work};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tracing::{error, info, warn};
@@ -23,12 +24,18 @@ pub struct Copies {
     pub blobs: Arc<dyn Blobs>,
     pub keys: KeyRule,
     pub max_object_bytes: u64,
+    /// Toward the object store.
+    pub pace: Pace,
 }
 
 #[async_trait]
 impl Work for Copies {
     type Item = CopyJob;
     const QUEUE: Queue = Queue::Copies;
+
+    fn gate(&self, free: u32, now: Timestamp) -> Gate {
+        self.pace.gate(free, now)
+    }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<CopyJob>>, StoreError> {
         self.shared.store.claim_copies(claim).await
@@ -77,12 +84,14 @@ impl Copies {
         let took = now.since(started);
         match &worked.outcome {
             CopyOutcome::Archived(stored) => {
+                self.pace.succeeded();
                 s.fine(Component::ObjectStore);
                 s.metrics
                     .archived(took, stored.size_bytes, archive_by.unwrap_or(now).since(now));
                 info!(task = %id.task, result = %id.result, size_bytes = stored.size_bytes, duration_ms = took.as_millis() as u64, "archived");
             }
             CopyOutcome::KeptUnverified(_) => {
+                self.pace.succeeded();
                 s.metrics.archive_failed(ArchiveFailure::BadContent);
                 warn!(task = %id.task, result = %id.result, "kept unverified: no container we understand");
             }
@@ -98,12 +107,21 @@ impl Copies {
     }
 
     fn note_trouble(&self, why: &NotStored) {
+        let (s, now) = (&self.shared, self.shared.clock.now());
         match why {
-            NotStored::StoreUnavailable { code } | NotStored::StoreRefused { code } => {
-                self.shared.trouble(Component::ObjectStore, code);
+            NotStored::StoreUnavailable { code } => {
+                self.pace.failed(now, None, s.rng.jitter());
+                s.trouble(Component::ObjectStore, code);
             }
-            NotStored::SourceForbidden { code } => self.shared.trouble(Component::Sources, code),
-            _ => {}
+            NotStored::StoreRefused { code } => {
+                self.pace.undecided(now); // of one object, it says nothing about the others
+                s.trouble(Component::ObjectStore, code);
+            }
+            NotStored::SourceForbidden { code } => {
+                self.pace.undecided(now);
+                s.trouble(Component::Sources, code);
+            }
+            _ => self.pace.undecided(now),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Tasks to be asked about: a batch is one request, its answers are applied one by one.
 
-use super::Shared;
+use super::{ProviderPace, Shared};
 use crate::domain::lease::Lease;
+use crate::domain::time::Timestamp;
 use crate::ports::health::Component;
-use crate::ports::provider::{MAX_QUERY, Provider};
+use crate::ports::provider::{MAX_QUERY, Provider, ProviderError};
 use crate::ports::store::{Claim, Held, Inquiry, Queue, StoreError};
 use crate::steps::ingest::{Ingest, ingest};
 use crate::steps::poll::{Poll, poll};
-use crate::worker::Work;
+use crate::worker::{Gate, Work};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tracing::{debug, error, info, warn};
@@ -17,6 +18,7 @@ pub struct Queries {
     pub provider: Arc<dyn Provider>,
     /// Whether a link lies on an allowed host.
     pub host_allowed: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    pub pace: Arc<ProviderPace>,
 }
 
 #[async_trait]
@@ -24,6 +26,10 @@ impl Work for Queries {
     type Item = Inquiry;
     const QUEUE: Queue = Queue::Queries;
     const BATCH: u32 = MAX_QUERY as u32;
+
+    fn gate(&self, free: u32, now: Timestamp) -> Gate {
+        self.pace.queries.gate(free, now)
+    }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<Inquiry>>, StoreError> {
         self.shared.store.claim_queries(claim).await
@@ -46,10 +52,7 @@ impl Work for Queries {
         };
         let inquiries: Vec<Inquiry> = leases.iter().map(|l| l.item.clone()).collect();
         let (answers, error) = poll(&ask, &inquiries).await;
-        match &error {
-            Some(e) => s.trouble(Component::Provider, &e.code),
-            None => s.fine(Component::Provider),
-        }
+        self.note(error.as_ref());
         for (lease, asked) in leases.into_iter().zip(answers) {
             self.apply(lease, asked).await;
         }
@@ -57,6 +60,22 @@ impl Work for Queries {
 }
 
 impl Queries {
+    fn note(&self, error: Option<&ProviderError>) {
+        let (s, pace) = (&self.shared, &self.pace.queries);
+        let Some(e) = error else {
+            pace.succeeded();
+            return s.provider_fine(&self.pace);
+        };
+        let now = s.clock.now();
+        if e.parked {
+            pace.park(now);
+            s.trouble(Component::Provider, &format!("parked: {}", e.code));
+        } else {
+            pace.failed(now, e.retry_after, s.rng.jitter());
+            s.trouble(Component::Provider, &e.code);
+        }
+    }
+
     async fn apply(&self, lease: Lease<Inquiry>, asked: crate::domain::file::Asked) {
         let (s, task) = (&self.shared, lease.item.file.task.id);
         let cost_before = lease.item.file.task.cost.unwrap_or(0.0);

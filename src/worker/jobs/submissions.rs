@@ -1,6 +1,6 @@
 //! Tasks on their way to the provider.
 
-use super::Shared;
+use super::{ProviderPace, Shared};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::TaskId;
 use crate::domain::lease::Lease;
@@ -11,7 +11,6 @@ use crate::ports::provider::Provider;
 use crate::ports::store::{Claim, Held, Queue, StoreError};
 use crate::steps::dispatch::{Dispatch, Dispatched, dispatch};
 use crate::telemetry::metrics::SubmissionOutcome;
-use crate::worker::park::Park;
 use crate::worker::{Gate, Work};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ pub struct Submissions {
     pub provider: Arc<dyn Provider>,
     pub keys: CallbackKeys,
     pub callback_base: String,
-    pub park: Park,
+    pub pace: Arc<ProviderPace>,
 }
 
 #[async_trait]
@@ -31,7 +30,7 @@ impl Work for Submissions {
     const QUEUE: Queue = Queue::Submissions;
 
     fn gate(&self, free: u32, now: Timestamp) -> Gate {
-        self.park.gate(free, now)
+        self.pace.submissions.gate(free, now)
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<TaskFile>>, StoreError> {
@@ -74,29 +73,45 @@ impl Submissions {
         let s = &self.shared;
         match dispatched {
             Dispatched::Submitted => {
-                self.park.open();
-                s.fine(Component::Provider);
+                self.answered();
                 s.metrics.submission(SubmissionOutcome::Submitted);
                 s.wakeups.ring(Queue::Queries); // a callback may have come before the acknowledgement
                 info!(%task, "submitted");
             }
-            Dispatched::Postponed { code } => {
+            Dispatched::Unconfirmed => {
+                s.wakeups.ring(Queue::Queries);
+                warn!(%task, "not sent again: it may have been accepted, and is asked about");
+            }
+            Dispatched::Postponed { code, retry_after } => {
+                self.pace
+                    .submissions
+                    .failed(s.clock.now(), *retry_after, s.rng.jitter());
                 s.trouble(Component::Provider, code);
                 s.metrics.submission(SubmissionOutcome::TryLater);
                 info!(%task, code, "submission postponed");
             }
             Dispatched::Parked { code } => {
-                let probe_after = s.policy.retry_max_interval;
-                self.park.close(s.clock.now(), probe_after);
+                self.pace.submissions.park(s.clock.now());
                 s.trouble(Component::Provider, &format!("parked: {code}"));
                 s.metrics.submission(SubmissionOutcome::Parked);
                 warn!(%task, code, "the account is refused: the queue is parked");
             }
             Dispatched::Rejected { code } => {
-                self.park.open(); // a refusal of one task is an answer to the account
+                self.answered(); // a refusal of one task is an answer to the account
                 s.metrics.submission(SubmissionOutcome::Refused);
                 warn!(%task, code, "rejected");
             }
+            Dispatched::GivenUp { code } => {
+                s.metrics.submission(SubmissionOutcome::Refused);
+                warn!(%task, code, "rejected without a try");
+            }
         }
+    }
+
+    fn answered(&self) {
+        if self.pace.submissions.succeeded() {
+            info!("the account is taken again: the queue is open");
+        }
+        self.shared.provider_fine(&self.pace);
     }
 }

@@ -267,6 +267,7 @@ pub fn policy() -> Policy {
         retry_max_interval: minute,
         resend_window: 10 * minute,
         max_hold: 24 * 60 * minute,
+        at_risk_after: 0.5,
         default_ttl: Duration::from_secs(604_800),
     }
 }

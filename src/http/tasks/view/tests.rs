@@ -59,6 +59,7 @@ fn asset(state: AssetState) -> Asset {
         confirmed: true,
         nsfw: None,
         cost: Some(0.435),
+        at_risk_at: None,
         discovered_at: AT,
         intent: None,
         trouble: Trouble::default(),
