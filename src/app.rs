@@ -6,6 +6,7 @@ mod copying; // threads for copies, at a lower priority
 #[cfg(feature = "dev")]
 mod dev; // everything on one machine
 mod keyfile; // callback keys under `data.dir`
+mod outlets; // logs outside
 mod probe; // is the bucket there?
 
 #[cfg(feature = "dev")]

@@ -1,7 +1,7 @@
 //! The parts put together, started in order and stopped in order.
 
 use super::copying::CopyThreads;
-use super::{AppError, keyfile, probe};
+use super::{AppError, keyfile, outlets, probe};
 use crate::adapters::guard::{GuardSettings, GuardedClient};
 use crate::adapters::runware::{RunwareClient, RunwareOptions};
 use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Blobs, S3Options};
@@ -142,6 +142,7 @@ impl Service {
             copying: copying.handle().clone(),
         };
         start_workers(&mut workers, &settings, &shared, keys, base, &guard, outside).await?;
+        outlets::start(&mut workers, &settings, &shared).await?;
         let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
         workers.spawn("retention", old);
         let Shared { metrics, health, .. } = shared;
