@@ -22,7 +22,8 @@ const NOTHING: Keep = Keep {
 /// Tasks that ended before anyone can remember, with documents, events, timelines and deliveries.
 async fn fill(store: &SqliteStore) {
     let sql = format!(
-        "INSERT INTO endpoints VALUES (1, 'ep_1', 'default', 'https://x/', '[]', 'standard', x'00', 0, NULL, 0, 1000000);
+        "INSERT INTO endpoints (id, public_id, tenant, url, types, format, secret, created_at, cursor)
+           VALUES (1, 'ep_1', 'default', 'https://x/', '[]', 'standard', x'00', 0, 1000000);
          WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < {TASKS})
          INSERT INTO tasks (uuid, tenant, version, status, origin, submission, outcome, model, number_results,
            items_named, labels, ttl_ms, failures, round, event_count, queries, created_at, settled_at, attempts)
