@@ -118,7 +118,7 @@ async fn f1_g7_killed_amid_deliveries_every_event_is_delivered_under_its_id() {
         serve.stop().await;
         let mut serve = Serve::start(&outside, Some(point)).await;
         for n in 0..TASKS {
-            serve.submit_until_stored(&format!("crash-{n}"), 1).await;
+            serve.submit_until_stored(&format!("crash-{n}"), "").await;
         }
         for _ in 0..1500 {
             if serve.has_died() {
@@ -130,7 +130,7 @@ async fn f1_g7_killed_amid_deliveries_every_event_is_delivered_under_its_id() {
         let before = outside.endpoint.taken();
         let mut serve = Serve::start(&outside, None).await;
         for n in 0..TASKS {
-            serve.submit_until_stored(&format!("crash-{n}"), 1).await;
+            serve.submit_until_stored(&format!("crash-{n}"), "").await;
         }
         serve.wait_settled(TASKS).await;
         let events = serve.try_events().await.unwrap();
