@@ -14,6 +14,9 @@ mod hook;
 mod journey; // the same run under lost and doubled callbacks
 mod keys; // keys and tenants beside a running service
 mod listen; // the log at the command line
+mod nats; // events in JetStream
+#[path = "../support/nats.rs"]
+mod nats_server;
 mod nginx; // a server of files that is not ours
 mod outages; // object store, provider and consumer that go and come back
 #[path = "../support/outside.rs"]
