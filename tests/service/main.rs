@@ -2,6 +2,7 @@
 
 mod bodies; // requests that are not proper
 mod canary; // secrets stay secret
+mod cloudevents; // read by somebody else's code
 mod consumers; // one bad among good ones
 mod containers; // what every container tells, and what a cut one comes to
 mod cutter; // a relay that hangs up in the middle
