@@ -102,7 +102,7 @@ def one_file(report, name, start):
         print(f"    round {number + 1}: {name}, one file, MB/s:", {t: round(s[-1]) for t, s in speeds.items()}, flush=True)
     ours = speeds["ours"]
     what = f"copy of 200 MiB on {name}"
-    report.add("c", f"{what} / raw curl \\| curl PUT", ratios(ours, speeds["curl | curl PUT"]), at_least=0.9,
+    report.add("c", f"{what} / raw curl | curl PUT", ratios(ours, speeds["curl | curl PUT"]), at_least=0.9,
                raw={"MBps": speeds, "cpuPerGB": cpus})
     rivals = [t for t in ("rclone", "aws", "s5cmd") if t in speeds]
     best = [max(speeds[t][n] for t in rivals) for n in range(places.ROUNDS)]

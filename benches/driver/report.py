@@ -85,7 +85,7 @@ def table(document):
         spread = f"{number(min(row['rounds']))}–{number(max(row['rounds']))}"
         met = {True: "met", False: "**missed**", None: ""}[row["met"]]
         out.append(
-            f"| {row['section']} | {row['what']} | {number(row['median'])} {'' if row['unit'] == 'ratio' else row['unit']} "
+            f"| {row['section']} | {row['what'].replace('|', chr(92) + '|')} | {number(row['median'])} {'' if row['unit'] == 'ratio' else row['unit']} "
             f"| {spread} | {goal_text(row)} | {met} |"
         )
     for gap in document["missing"]:
