@@ -36,6 +36,11 @@ pub trait Work: Send + Sync + 'static {
         Gate::Open(free)
     }
 
+    /// The gate was open and nothing was due.
+    fn idle(&self, now: Timestamp) {
+        let _ = now;
+    }
+
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<Self::Item>>, StoreError>;
 
     fn held(lease: &Lease<Self::Item>) -> Held;
@@ -134,6 +139,7 @@ async fn claim<W: Work>(work: &W, env: &Loop, slots: &Semaphore) -> Result<Claim
     if !leases.is_empty() {
         return Ok(Claimed::Some(leases));
     }
+    work.idle(now);
     let next = env.store.next_due(W::QUEUE).await?;
     let pause = next.map_or(IDLE, |at| at.since(env.clock.now()).min(IDLE));
     // Due and yet not claimable (a disabled endpoint's delivery, a full endpoint): do not spin on it.

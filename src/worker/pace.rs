@@ -57,6 +57,7 @@ impl Pace {
         let window = state.window;
         match &mut state.shut {
             Some(shut) if now < shut.until => Gate::ClosedUntil(shut.until),
+            Some(_) if free == 0 => Gate::Full,
             Some(shut) => {
                 shut.until = now.plus(self.cap);
                 Gate::Open(1)
@@ -108,7 +109,8 @@ impl Pace {
         });
     }
 
-    /// The probe said nothing about what it was sent for (its source was dead): another may go at once.
+    /// The probe was not used (nothing was due), or said nothing of what it was sent for (its source was dead): another
+    /// may go at once.
     pub fn undecided(&self, now: Timestamp) {
         if let Some(shut) = &mut self.lock().shut {
             shut.until = shut.until.min(now);

@@ -37,6 +37,10 @@ impl Work for Copies {
         self.pace.gate(free, now)
     }
 
+    fn idle(&self, now: Timestamp) {
+        self.pace.undecided(now);
+    }
+
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<CopyJob>>, StoreError> {
         self.shared.store.claim_copies(claim).await
     }

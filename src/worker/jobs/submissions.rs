@@ -33,6 +33,10 @@ impl Work for Submissions {
         self.pace.submissions.gate(free, now)
     }
 
+    fn idle(&self, now: Timestamp) {
+        self.pace.submissions.undecided(now);
+    }
+
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<TaskFile>>, StoreError> {
         self.shared.store.claim_submissions(claim).await
     }
