@@ -69,12 +69,12 @@ impl Pace {
         }
     }
 
-    /// It was answered. Tells whether the queue was parked.
+    /// It was answered. Tells whether the queue was shut until now.
     pub fn succeeded(&self) -> bool {
         let mut state = self.lock();
         state.failures = 0;
         state.window = (state.window + 1).min(self.most);
-        state.shut.take().is_some_and(|shut| shut.parked)
+        state.shut.take().is_some()
     }
 
     /// It was not: `at_least` is what it asked for with `Retry-After`, which holds for the whole queue.

@@ -71,7 +71,10 @@ async fn f8_f26_a_wave_of_ten_thousand_dying_links_is_drained_in_order_after_an_
     let told = world.count(EventKind::AssetAtRisk).await;
     assert_eq!(told, WAVE as usize, "half of two hours has passed for each, once");
     let burnt = world.bucket.refused();
-    assert!(burnt <= 200, "{burnt} uploads were tried in 90 minutes");
+    assert!(
+        burnt <= 250,
+        "{burnt} requests to a store that is away, in 90 minutes"
+    );
     let degraded = world.health.degraded();
     assert!(
         degraded
@@ -109,7 +112,7 @@ async fn f8_f26_a_wave_of_ten_thousand_dying_links_is_drained_in_order_after_an_
         None
     );
     let took = last_archived(&world).await.since(healed);
-    println!("wave {WAVE}: {burnt} uploads tried in 90 min without the store; drained in {took:?}");
+    println!("wave {WAVE}: {burnt} requests in 90 min without the store; drained in {took:?}");
 }
 
 async fn last_archived(world: &World) -> Timestamp {
@@ -125,7 +128,7 @@ async fn last_archived(world: &World) -> Timestamp {
 /// Between what waits for its first copy and what waits for another try.
 #[tokio::test]
 async fn g6_first_copies_and_retries_stand_in_one_line() {
-    let world = World::new();
+    let world = World::with_copiers(policy(), 1);
     for (n, hours) in [(1, 30), (2, 10), (3, 20)] {
         world.store.adopt(discovered(n, hours * HOUR)).await.unwrap();
     }

@@ -115,7 +115,7 @@ async fn f15_a_refused_account_parks_submissions_and_not_the_queries_it_still_an
     world.live_for(2 * MINUTE).await;
     assert_eq!(
         world.runware.bought().len(),
-        200,
+        60,
         "one probe went through, and the queue is open"
     );
     assert_eq!(degraded(&world), None);

@@ -114,7 +114,7 @@ impl Submissions {
 
     fn answered(&self) {
         if self.pace.submissions.succeeded() {
-            info!("the account is taken again: the queue is open");
+            info!("the provider takes submissions again");
         }
         self.shared.provider_fine(&self.pace);
     }

@@ -49,6 +49,7 @@ pub struct World {
     pub health: Health,
     /// What a round of work costs, whatever is done in it.
     pub round: Duration,
+    copiers: u32,
     shared: Shared,
     submissions: Submissions,
     queries: Queries,
@@ -80,6 +81,10 @@ impl World {
     }
 
     pub fn with(policy: Policy) -> Self {
+        Self::with_copiers(policy, COPIES)
+    }
+
+    pub fn with_copiers(policy: Policy, copiers: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(START));
         let store = SqliteStore::open(OpenOptions {
@@ -124,10 +129,11 @@ impl World {
                     prefix: String::new(),
                 },
                 max_object_bytes: 1 << 30,
-                pace: Pace::new(COPIES, again),
+                pace: Pace::new(copiers, again),
             },
             health: shared.health.clone(),
             round: Duration::ZERO,
+            copiers,
             shared,
             clock,
             store,
@@ -217,7 +223,7 @@ impl World {
         let swept = sweep(&ctx).await.unwrap() > 0;
         let submitted = self.work(&self.submissions, IN_FLIGHT).await;
         let asked = self.work(&self.queries, IN_FLIGHT).await;
-        let copied = self.work(&self.copies, COPIES).await;
+        let copied = self.work(&self.copies, self.copiers).await;
         swept || submitted || asked || copied
     }
 

@@ -291,7 +291,7 @@ impl Bucket {
         *lock(&self.poison) = Some(part_of_key.to_owned());
     }
 
-    /// Uploads it did not take.
+    /// Requests it did not answer well.
     pub fn refused(&self) -> u32 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -304,7 +304,10 @@ impl Bucket {
     fn away(&self) -> Result<(), BlobError> {
         match self.down.load(Ordering::Relaxed) {
             false => Ok(()),
-            true => Err(unavailable()),
+            true => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Err(unavailable())
+            }
         }
     }
 }
@@ -326,7 +329,8 @@ impl Blobs for Bucket {
         let poisoned = lock(&self.poison)
             .as_ref()
             .is_some_and(|part| put.key.0.contains(part));
-        if poisoned || self.away().is_err() {
+        self.away()?;
+        if poisoned {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(unavailable());
         }
