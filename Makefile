@@ -30,8 +30,8 @@ harsh: setup ## 200 tasks through everything that goes wrong, several times; fai
 	  echo "seed $$seed: all as it should be, after $$(($$(date +%s) - start)) s"; \
 	done
 
-fuzz: setup-tests ## Damaged media files and odd provider answers, for some minutes (SEED=n, ROUNDS=n)
-	CATCHMENT_FUZZ_SEED=$(SEED) CATCHMENT_FUZZ_ROUNDS=$(ROUNDS) PROPTEST_CASES=20000 \
+fuzz: setup ## Damaged media files and odd provider answers, for some minutes (SEED=n, ROUNDS=n)
+	CATCHMENT_FUZZ_SEED=$(SEED) CATCHMENT_FUZZ_ROUNDS=$(ROUNDS) PROPTEST_CASES=4000 \
 	  $(CARGO) test --locked --features failpoints --lib -- container any_message address token
 
 run: setup ## Run the service with ./catchment.toml and the environment (RUNWARE_API_KEY, bucket, public address)

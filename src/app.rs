@@ -5,6 +5,7 @@ pub mod assemble; // the parts put together: Service
 #[cfg(feature = "dev")]
 mod dev; // everything on one machine
 mod keyfile; // callback keys under `data.dir`
+mod outlets; // logs outside
 mod probe; // is the bucket there?
 
 #[cfg(feature = "dev")]

@@ -54,44 +54,61 @@ const AROUND_THE_COPY: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f1_killed_at_every_named_point_nothing_is_lost_and_nothing_happens_twice() {
-    killed_at(POINTS, Kind::Embedded).await;
+    killed_at(POINTS, Kind::Embedded, ONE_REQUEST).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f1_f9_killed_around_the_copy_to_seaweedfs_nothing_is_lost_and_nothing_happens_twice() {
-    killed_at(AROUND_THE_COPY, Kind::Seaweed).await;
+    killed_at(AROUND_THE_COPY, Kind::Seaweed, ONE_REQUEST).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the whole matrix takes minutes: make crash"]
 async fn f1_killed_at_every_named_point_on_seaweedfs() {
-    killed_at(POINTS, Kind::Seaweed).await;
+    killed_at(POINTS, Kind::Seaweed, ONE_REQUEST).await;
 }
 
-async fn killed_at(points: &[&str], store: Kind) {
+/// A source that names no length goes up in parts, which a killed process leaves behind.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "part of the whole matrix: make crash"]
+async fn f1_f9_i17_killed_around_a_copy_in_parts_on_seaweedfs() {
+    killed_at(AROUND_THE_COPY, Kind::Seaweed, IN_PARTS).await;
+}
+
+/// What the source does, for the simulator.
+const ONE_REQUEST: &str = "";
+const IN_PARTS: &str = "no-length;video-size=6000000";
+
+async fn killed_at(points: &[&str], store: Kind, simulate: &str) {
     let _kept_between_points = match store {
         Kind::Seaweed => Some(Seaweed::shared().await),
         Kind::Embedded => None,
     };
     for point in points {
-        let outside = Outside::on(store, Options::default()).await;
-        let seen = run_until_killed(&outside, point).await;
+        let mut outside = Outside::on(store, Options::default()).await;
+        outside
+            .settings
+            .push(("CATCHMENT_ARCHIVE__PART_SIZE", "5MiB".to_owned()));
+        let seen = run_until_killed(&outside, point, simulate).await;
         let mut serve = Serve::start(&outside, None).await;
         serve.wait_settled(1).await;
         check(&outside, &serve, &seen, point).await;
+        if store == Kind::Seaweed {
+            assert_eq!(outside.s3.bucket.uploads().await, 0, "{point}: I17");
+        }
         serve.stop().await;
         println!("{point}: resumed");
     }
 }
 
 /// Starts, submits, and waits for the process to die at the point. Answers the events it had told by then.
-async fn run_until_killed(outside: &Outside, point: &str) -> BTreeMap<String, Value> {
+async fn run_until_killed(outside: &Outside, point: &str, simulate: &str) -> BTreeMap<String, Value> {
     let mut serve = Serve::start(outside, None).await;
     serve.subscribe(&outside.endpoint).await;
     serve.stop().await;
     // The point is armed on a second start, so that keys and endpoints exist already.
     let mut serve = Serve::start(outside, Some(point)).await;
-    serve.submit_until_stored("crash-task", 2).await;
+    serve.submit_until_stored("crash-task", simulate).await;
     let mut seen = BTreeMap::new();
     for _ in 0..1500 {
         if let Ok(events) = serve.try_events().await {
@@ -104,7 +121,7 @@ async fn run_until_killed(outside: &Outside, point: &str) -> BTreeMap<String, Va
         if serve.has_died() {
             // A client whose answer was lost asks again; only then is there a task for certain.
             let mut again = Serve::start(outside, None).await;
-            again.submit_until_stored("crash-task", 2).await;
+            again.submit_until_stored("crash-task", simulate).await;
             again.stop().await;
             return seen;
         }
@@ -144,12 +161,13 @@ async fn check(outside: &Outside, serve: &Serve, seen: &BTreeMap<String, Value>,
 
 impl Serve {
     /// As a client that asks again until it has its 202, under one key. Gives up when the process is gone.
-    async fn submit_until_stored(&mut self, key: &str, results: u32) {
+    async fn submit_until_stored(&mut self, key: &str, simulate: &str) {
         let body = json!({
             "taskType": "videoInference",
             "model": "klingai:avatar@2.0-pro",
             "inputs": { "image": "https://cdn.example.com/a.png", "audio": "https://cdn.example.com/a.mp3" },
-            "numberResults": results
+            "positivePrompt": format!("A presenter [sim: {simulate}]"),
+            "numberResults": 2
         });
         for _ in 0..50 {
             match self.post("/v1/tasks", &body, Some(key)).await {

@@ -47,6 +47,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("refinery", &["adapters/sqlite"]),
     ("aws_sdk_s3", &["adapters/s3"]),
     ("aws_config", &["adapters/s3"]),
+    ("async_nats", &["adapters/nats"]),
     ("s3s", &["adapters/embedded_s3"]),
     ("s3s_fs", &["adapters/embedded_s3"]),
     ("clap", &["cli", "config/flags", "simulator"]),

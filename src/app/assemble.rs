@@ -1,6 +1,6 @@
 //! The parts put together, started in order and stopped in order.
 
-use super::{AppError, keyfile, probe};
+use super::{AppError, keyfile, outlets, probe};
 use crate::adapters::guard::{GuardSettings, GuardedClient};
 use crate::adapters::runware::{RunwareClient, RunwareOptions};
 use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Blobs, S3Options};
@@ -127,6 +127,7 @@ impl Service {
         let base = callback_base(&settings, &http);
         let outside = OutsideOptions { blobs, patience };
         start_workers(&mut workers, &settings, &shared, keys, base, &guard, outside).await?;
+        outlets::start(&mut workers, &settings, &shared).await?;
         let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
         workers.spawn("retention", old);
         let Shared { metrics, health, .. } = shared;

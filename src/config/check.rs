@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    ArchiveMode, ByteSize, ConfigErrors, DAY, Fault, HOUR, MINUTE, Origin, Settings, setting::Setting,
+    ArchiveMode, ByteSize, ConfigErrors, DAY, Fault, HOUR, MINUTE, Nats, Origin, Settings, setting::Setting,
     units::format_duration, values::is_key_char,
 };
 
@@ -69,6 +69,7 @@ impl Settings {
         rules.archive();
         rules.times();
         rules.limits_and_log();
+        rules.nats();
         rules.not_supported_yet();
         rules.faults
     }
@@ -343,15 +344,27 @@ impl Rules<'_> {
         );
     }
 
+    fn nats(&mut self) {
+        let Nats { url, stream } = &self.settings.nats;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        self.demand(
+            &["nats.stream"],
+            (1..=64).contains(&stream.len()) && stream.bytes().all(plain),
+            format!("{stream:?} cannot name a stream"),
+            "1 to 64 letters, digits, - and _",
+        );
+        self.demand(
+            &["nats.url"],
+            url.is_none() || cfg!(feature = "nats"),
+            "this program was built without NATS",
+            "a build with the feature `nats`, or leave it out",
+        );
+    }
+
     /// Settings whose feature does not exist yet: to accept them would promise what nobody does.
     fn not_supported_yet(&mut self) {
-        let Settings { archive, nats, .. } = self.settings;
-        let defaults = Settings::default();
-        let later = [
-            ("archive.mode", archive.mode == ArchiveMode::Copy, "only copy"),
-            ("nats.url", nats.url.is_none(), "leave it out"),
-            ("nats.stream", nats.stream == defaults.nats.stream, "leave it out"),
-        ];
+        let Settings { archive, .. } = self.settings;
+        let later = [("archive.mode", archive.mode == ArchiveMode::Copy, "only copy")];
         for (key, at_default, allowed) in later {
             self.demand(&[key], at_default, "is not supported yet", allowed);
         }

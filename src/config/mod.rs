@@ -7,6 +7,7 @@ mod check;
 mod fault;
 mod flags;
 mod keys;
+mod nats;
 mod secrets;
 mod setting;
 mod show;
@@ -32,6 +33,7 @@ use crate::domain::address::HostPattern;
 pub use check::Purpose;
 pub use fault::{ConfigErrors, Fault};
 pub use flags::ConfigFlags;
+pub use nats::{NatsLogin, NatsUrl};
 pub use secrets::CallbackKey;
 pub use sources::{DEFAULT_FILE, Origin, Sources};
 pub use units::ByteSize;
@@ -198,10 +200,11 @@ pub struct Limits {
     pub event_streams: u32,
 }
 
-/// An optional sink for events.
+/// An optional log outside that events are appended to.
 #[derive(Clone, Debug)]
 pub struct Nats {
-    pub url: Option<String>,
+    pub url: Option<NatsUrl>,
+    /// Also the first word of every subject.
     pub stream: String,
 }
 

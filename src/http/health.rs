@@ -39,7 +39,7 @@ pub struct Readiness {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DegradedView {
-    /// `object_store`, `provider`, `sources`, `deliveries`.
+    /// `object_store`, `provider`, `sources`, `deliveries`, `nats`.
     component: &'static str,
     code: String,
     #[schema(value_type = String, format = "date-time")]

@@ -9,9 +9,6 @@ pub const MAX_APPEND: u32 = 256;
 
 #[async_trait]
 pub trait EventLog: Send + Sync {
-    /// Its name in metrics, positions and on the readiness page.
-    fn name(&self) -> &'static str;
-
     /// Connects if need be and makes sure that there is a place for events, then answers the last of our events there.
     async fn last(&self) -> Result<Option<Appended>, Trouble>;
 

@@ -13,6 +13,7 @@ pub enum Component {
     Provider,
     Sources,
     Deliveries,
+    Nats,
 }
 
 impl Component {
@@ -22,6 +23,7 @@ impl Component {
             Self::Provider => "provider",
             Self::Sources => "sources",
             Self::Deliveries => "deliveries",
+            Self::Nats => "nats",
         }
     }
 }

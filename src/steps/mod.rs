@@ -1,5 +1,6 @@
 //! The story, one chapter a file, each a function over ports. No step calls another: they meet in the store.
 
+pub mod append; // events → a log outside, in order
 pub mod archive; // a known result → its bytes, verified, in the bucket
 pub mod call_task; // an event → the webhook that its task brought with it
 pub mod dispatch; // a stored task → the provider, at most once accepted

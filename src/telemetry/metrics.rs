@@ -311,6 +311,11 @@ impl Metrics {
         self.0.deliveries.get_or_create(&Only(outcome)).inc();
     }
 
+    /// Several that ended alike.
+    pub fn deliveries(&self, outcome: DeliveryOutcome, count: u64) {
+        self.0.deliveries.get_or_create(&Only(outcome)).inc_by(count);
+    }
+
     pub fn set_event_lag(&self, sink: Sink, events: u64) {
         self.0.event_lag.get_or_create(&Only(sink)).set(signed(events));
     }

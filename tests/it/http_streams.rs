@@ -108,6 +108,9 @@ async fn t14_a_stream_tells_its_own_tenants_events_and_what_its_filters_ask_for(
         .json(&avatar());
     let own = answer(by_stranger).await.body["data"][0]["taskUUID"].clone();
     assert_eq!(theirs.event().await["data"]["taskUUID"], own);
+    let exported = service.request_by(&stranger, Method::GET, "/v1/events");
+    let exported = lines(&answer(exported.header("accept", "application/x-ndjson")).await);
+    assert_eq!((exported.len(), &exported[0]["data"]["taskUUID"]), (1, &own));
     let mut service = service;
     service.stop().await;
     assert_eq!((none.next().await, none.end().await), (Told::Nothing, 0));
@@ -241,7 +244,7 @@ async fn a_position_before_the_oldest_event_is_answered_with_the_oldest_position
     }
     let resumed = stream("100").header("last-event-id", "42");
     answer(resumed).await.is_problem(410, "cursor_too_old");
-    answer(stream("100").header("last-event-id", "x"))
+    answer(stream("100&limit=5&wait=1s").header("last-event-id", "x"))
         .await
         .is_problem(400, "invalid_query");
 

@@ -3,6 +3,7 @@
 mod backlog; // much that waits, and what is asked for by hand
 mod bodies; // requests that are not proper
 mod canary; // secrets stay secret
+mod containers; // what every container tells, and what a cut one comes to
 mod cutter; // a relay that hangs up in the middle
 mod disk; // no room left
 mod foreign_sources; // nginx in every way a CDN might serve
@@ -14,6 +15,9 @@ mod hook;
 mod journey; // the same run under lost and doubled callbacks
 mod keys; // keys and tenants beside a running service
 mod listen; // the log at the command line
+mod nats; // events in JetStream
+#[path = "../support/nats.rs"]
+mod nats_server;
 mod nginx; // a server of files that is not ours
 mod outages; // object store, provider and consumer that go and come back
 #[path = "../support/outside.rs"]

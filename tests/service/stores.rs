@@ -174,6 +174,35 @@ fn told(events: &[Value], kind: &str, task: &str) -> usize {
     events.iter().filter(about).count()
 }
 
+/// F8: a store that asks for patience gets it: told, nothing lost, and no more asked of it than a try now and then.
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_while_a_store_says_slow_down_results_wait_and_no_storm_is_made() {
+    const TASKS: usize = 6;
+    const REFUSALS: usize = 12;
+    let (outside, fault) = world(Kind::Seaweed).await;
+    fault.spoil_uploads(REFUSALS, || Act::Answer(error("503 Slow Down", "SlowDown")));
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..TASKS {
+        serve.submit(&task(n, "")).await;
+    }
+    assert_eq!(serve.wait_degraded("object_store").await, "slow_down");
+    serve.wait_settled(TASKS).await;
+    let events = serve.events().await;
+    for n in 0..TASKS {
+        let task = serve.task(&uuid(n)).await;
+        assert_eq!(task["status"], "completed", "{task:#}");
+        assert_eq!(told(&events, "asset.archived", &uuid(n)), 1);
+    }
+    assert_eq!(
+        fault.uploads(),
+        REFUSALS + TASKS,
+        "each refusal once, each result once"
+    );
+    assert_eq!(outside.s3.count().await, TASKS);
+    serve.wait_fine("object_store").await;
+    serve.stop().await;
+}
+
 /// F9, I6: somebody else's object stays as it is, and ours is told as failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_other_bytes_under_the_key_are_a_conflict_and_stay() {

@@ -113,6 +113,11 @@ pub async fn old_events_go_in_order_and_leave_the_oldest_position(s: &impl Whole
         (page.events.len(), page.next_after, page.oldest, page.done),
         (0, 500, 500, true)
     );
+    assert_eq!(
+        *s.last_sequence().borrow(),
+        500,
+        "an endpoint made now starts here"
+    );
     accept(s, 1_000, at(300)).await;
     assert_eq!(log(s).await.events[0].sequence, 501);
     assert_eq!(*s.last_sequence().borrow(), 501);

@@ -13,6 +13,8 @@ pub struct Call {
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: Value,
+    /// Exactly as it came.
+    pub raw: String,
     /// What it was answered.
     pub status: u16,
 }
@@ -100,6 +102,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Call> {
         target,
         headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        raw: String::from_utf8_lossy(&body).into_owned(),
         status: 0,
     })
 }

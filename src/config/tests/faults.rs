@@ -181,10 +181,13 @@ fn ranges_and_contradictions() {
             "tasks.retention: 1ms is out of range (from 100ms to 3650d)",
         ),
         (
-            "[nats]\nurl = 'nats://localhost'",
-            "nats.url: is not supported yet",
+            "[nats]\nurl = 'http://u:pw@localhost'",
+            "nats.url: not the address of a NATS server",
         ),
-        ("[nats]\nstream = 'other'", "nats.stream: is not supported yet"),
+        (
+            "[nats]\nstream = 'a.b'",
+            "nats.stream: \"a.b\" cannot name a stream",
+        ),
     ];
     for (toml, expected) in table {
         let faults = Start::new().toml(toml).faults();

@@ -29,7 +29,7 @@ use wanted::{Form, Start, Wanted};
     get, path = "/v1/events", operation_id = "listEvents", tag = "events", security(("apiKey" = [])),
     params(
         ("after" = Option<String>, Query, description = "Events with a greater sequence; `latest`: those still to come; when absent, from the oldest there is", example = "1200"),
-        ("limit" = Option<u32>, Query, description = "Events a page: 1 to 1000, 100 when absent; more is lowered to 1000. Of an export: its longest length, without bound when absent"),
+        ("limit" = Option<u32>, Query, description = "Events a page: 1 to 1000, 100 when absent; more is lowered to 1000. Of an export: its longest length, without bound when absent. Not of a stream"),
         ("wait" = Option<String>, Query, description = "Pages only: longest wait for the first event, such as `30s`; more than 60 s is lowered to that", example = "30s"),
         ("type" = Option<String>, Query, description = "One or more types, with commas or repeated", example = "asset.archived,task.completed"),
         ("label.{key}" = Option<String>, Query, description = "Events of tasks whose label `key` has this value"),

@@ -77,6 +77,13 @@ impl Wanted {
                 "is for pages: a stream waits by itself",
             );
         }
+        if form == Form::Live && wanted.limit.is_some() {
+            query.fault(
+                "limit",
+                FaultCode::NotAllowed,
+                "is for pages and exports: a stream has no end",
+            );
+        }
         query.finish()?;
         Ok(wanted)
     }
