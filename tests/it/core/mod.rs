@@ -24,6 +24,7 @@ use catchment::worker::pace::Pace;
 use catchment::worker::{Gate, Work};
 use futures_util::future::join_all;
 use serde_json::json;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -34,6 +35,8 @@ pub const HOUR: Duration = Duration::from_secs(3_600);
 pub const DAY: Duration = Duration::from_secs(86_400);
 pub const MODEL: &str = "klingai:avatar@2.0-pro";
 
+/// Between two looks at what the clock alone decides, as a service has its own beat for it.
+const SWEEP: Duration = Duration::from_secs(2);
 const LEASE: Duration = Duration::from_secs(60);
 /// How often the clock's own decisions are looked at, at least: in a long life seldom.
 const TICKS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(1_800));
@@ -50,6 +53,7 @@ pub struct World {
     /// What a round of work costs, whatever is done in it.
     pub round: Duration,
     copiers: u32,
+    swept_at: Cell<Option<Timestamp>>,
     shared: Shared,
     submissions: Submissions,
     queries: Queries,
@@ -134,6 +138,7 @@ impl World {
             health: shared.health.clone(),
             round: Duration::ZERO,
             copiers,
+            swept_at: Cell::new(None),
             shared,
             clock,
             store,
@@ -220,7 +225,11 @@ impl World {
             policy: &s.policy,
             lease: LEASE,
         };
-        let swept = sweep(&ctx).await.unwrap() > 0;
+        let mut swept = false;
+        if self.swept_at.get().is_none_or(|at| self.now().since(at) >= SWEEP) {
+            swept = sweep(&ctx).await.unwrap() > 0;
+            self.swept_at.set((!swept).then_some(self.now())); // more may wait
+        }
         let submitted = self.work(&self.submissions, IN_FLIGHT).await;
         let asked = self.work(&self.queries, IN_FLIGHT).await;
         let copied = self.work(&self.copies, self.copiers).await;
