@@ -5,7 +5,7 @@ SEED ?= 1
 ROUNDS ?= 200000
 HARSH_LOG ?= target/harsh.log
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests dev dev-check harsh fuzz run test crash check build openapi fmt
+.PHONY: help setup setup-tests dev dev-check harsh fuzz run test backlog crash check build openapi fmt
 
 help: ## Print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test: setup-tests ## Every test, crash tests included
 
 crash: setup-tests ## SIGKILL at every named point, on both object stores (minutes)
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints --test crash -- --include-ignored
+
+backlog: setup ## A consumer down for a day with 10^5 events (the tests have 10^4)
+	$(CARGO) test --locked --test backlog -- --ignored --nocapture
 
 check: ## What CI runs: tests, formatting, lints, layers
 	@.ci/run

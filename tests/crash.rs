@@ -101,6 +101,51 @@ async fn killed_at(points: &[&str], store: Kind, simulate: &str) {
     }
 }
 
+/// Some way into a run of several tasks, with other deliveries on their way.
+const AMID_DELIVERIES: &[&str] = &[
+    "publish.before_try=9*off->return",
+    "publish.after_try=12*off->return",
+    "publish.after_commit=15*off->return",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_g7_killed_amid_deliveries_every_event_is_delivered_under_its_id() {
+    const TASKS: usize = 8;
+    for point in AMID_DELIVERIES {
+        let outside = Outside::on(Kind::Embedded, Options::default()).await;
+        let mut serve = Serve::start(&outside, None).await;
+        serve.subscribe(&outside.endpoint).await;
+        serve.stop().await;
+        let mut serve = Serve::start(&outside, Some(point)).await;
+        for n in 0..TASKS {
+            serve.submit_until_stored(&format!("crash-{n}"), "").await;
+        }
+        for _ in 0..1500 {
+            if serve.has_died() {
+                break;
+            }
+            pause().await;
+        }
+        assert!(serve.has_died(), "{point}: the process never came by this point");
+        let before = outside.endpoint.taken();
+        let mut serve = Serve::start(&outside, None).await;
+        for n in 0..TASKS {
+            serve.submit_until_stored(&format!("crash-{n}"), "").await;
+        }
+        serve.wait_settled(TASKS).await;
+        let events = serve.try_events().await.unwrap();
+        outside.wait_for_deliveries(&events, point).await;
+        let ids: BTreeSet<&str> = events.iter().map(|e| e["id"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), events.len(), "{point}: one id, one event");
+        assert!(
+            before.keys().all(|id| ids.contains(id.as_str())),
+            "{point}: what was delivered before the kill is in the log, under its id"
+        );
+        serve.stop().await;
+        println!("{point}: resumed");
+    }
+}
+
 /// Starts, submits, and waits for the process to die at the point. Answers the events it had told by then.
 async fn run_until_killed(outside: &Outside, point: &str, simulate: &str) -> BTreeMap<String, Value> {
     let mut serve = Serve::start(outside, None).await;

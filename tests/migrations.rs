@@ -1,11 +1,13 @@
 //! F6, F24: what a file must be to be opened, and that nothing is lost or touched when it is not.
 
 use catchment::adapters::sqlite::{OpenError, OpenOptions, Role, SqliteStore, migrate};
-use catchment::domain::delivery::{Endpoint, Format, Secret};
+use catchment::domain::delivery::{Endpoint, Secret};
+use catchment::domain::endpoint::DisabledReason;
 use catchment::domain::file::{Policy, TaskFile};
 use catchment::domain::ids::{Digest, EndpointId, TaskId, Tenant};
 use catchment::domain::task::Origin;
 use catchment::domain::time::Timestamp;
+use catchment::ports::endpoints::*;
 use catchment::ports::overdue::Overdue as _;
 use catchment::ports::store::*;
 use std::fs;
@@ -136,8 +138,29 @@ async fn g11_a_database_of_the_first_schema_is_brought_up_to_date_with_all_its_r
     let lines = store.timeline(ids[0]).await.unwrap();
     let kinds: Vec<&str> = lines.iter().map(|l| l.kind.as_str()).collect();
     assert_eq!(kinds, ["accepted", "callback", "delivery_attempt"]);
-    assert_eq!(store.endpoints(None).await.unwrap().len(), 1);
+    let endpoints = store.endpoints(None).await.unwrap();
+    assert_eq!(endpoints.len(), 2);
+    assert_eq!((endpoints[0].disabled, endpoints[0].labels.len()), (None, 0));
+    assert_eq!(endpoints[1].disabled.unwrap().reason, DisabledReason::Gone);
     assert_eq!(store.keys().await.unwrap().len(), 1);
+    let query = DeliveryQuery {
+        tenant: Tenant::default_tenant(),
+        endpoint: EndpointId("ep_1".to_owned()),
+        statuses: vec![],
+        since: None,
+        until: None,
+        event: None,
+        limit: 10,
+        cursor: None,
+    };
+    let waiting = store
+        .deliveries(&query)
+        .await
+        .unwrap()
+        .unwrap()
+        .deliveries
+        .remove(0);
+    assert_eq!((waiting.task, waiting.attempts.len()), (Some(ids[0]), 1));
     let claim = Claim {
         now: NOW,
         lease: Duration::from_secs(1),
@@ -208,7 +231,8 @@ INSERT INTO events VALUES
   (2, 'evt_2', 'asset.discovered', 'default', 2, 1, 5, '{"labels":{}}');
 INSERT INTO timeline (id, task_id, at, kind, detail) VALUES (1, 1, 1, 'accepted', '{}');
 INSERT INTO endpoints VALUES (1, 'ep_1', 'default', 'https://hooks/', '["asset.archived"]', 'standard', x'00', 0, NULL, 0, 2),
-  (2, 'ep_2', 'default', '', '[]', 'standard', x'', 0, 5, 1, 2);
+  (2, 'ep_2', 'default', '', '[]', 'standard', x'', 0, 5, 1, 2),
+  (3, 'ep_3', 'default', 'https://gone/', '[]', 'standard', x'00', 0, 5, 0, 2);
 INSERT INTO deliveries (id, event_sequence, endpoint_id, status, attempts, due_at) VALUES
   (1, 1, 1, 'waiting', 1, 9), (2, 1, 2, 'dead', 1, NULL);
 INSERT INTO attempts VALUES (1, 1, 1, 6, 12, 503, NULL, 7000, 'busy');
@@ -406,17 +430,13 @@ async fn a_backup_is_a_whole_database_and_overwrites_nothing() {
     let (dir, path) = place();
     let store = serve(&path);
     store.adopt(adoption()).await.unwrap();
-    let endpoint = Endpoint {
-        id: EndpointId::new([1; 16]),
-        tenant: Tenant::default_tenant(),
-        url: "https://hooks.example.com/".to_owned(),
-        types: vec![],
-        format: Format::Standard,
-        secret: Secret(vec![1]),
-        created_at: NOW,
-        disabled_at: None,
-        cursor: 0,
-    };
+    let endpoint = Endpoint::new(
+        EndpointId::new([1; 16]),
+        Tenant::default_tenant(),
+        "https://hooks.example.com/".to_owned(),
+        Secret(vec![1]),
+        NOW,
+    );
     store.create_endpoint(endpoint).await.unwrap();
     let target = dir.path().join("backup.db");
     store.back_up(&target).unwrap();

@@ -2,6 +2,8 @@
 
 #[path = "store_conformance/commits.rs"]
 mod commits;
+#[path = "store_conformance/endpoints.rs"]
+mod endpoints;
 #[path = "store_conformance/inbox.rs"]
 mod inbox;
 #[path = "store_conformance/kit.rs"]
@@ -107,6 +109,17 @@ macro_rules! every_story {
                 deliveries_are_claimed_earliest_due_first_within_the_limit
                 a_deleted_endpoint_takes_its_open_deliveries_along
                 an_endpoint_is_read_back_whole;
+            endpoints:
+                first_tries_keep_the_order_of_their_task
+                f20_order_is_kept_through_an_outage_and_all_is_due_when_it_ends
+                i12_a_retry_after_outlasts_the_end_of_an_outage
+                t13_a_failing_endpoint_is_tried_one_at_a_time
+                an_endpoint_that_fails_for_days_is_disabled_and_its_events_are_kept
+                dead_letters_are_redriven_one_a_range_or_all
+                many_dead_letters_are_redriven_in_steps
+                deliveries_are_listed_newest_first_in_pages
+                an_endpoint_is_changed_and_its_secret_rotated
+                events_are_filtered_by_label_and_model;
             overdue:
                 g6_what_is_at_risk_is_told_by_the_clock_alone_earliest_first
                 a_submission_whose_time_is_over_is_claimed_before_it_is_due

@@ -1,6 +1,7 @@
 //! Webhooks: one signed POST a try, through the network guard.
 
 mod bodies; // one event in a format
+mod ping; // a test of an endpoint
 mod runware; // the provider's own shape
 
 pub use runware::ProviderShape;
@@ -8,7 +9,9 @@ pub use runware::ProviderShape;
 use super::guard::{GuardedClient, SendError};
 use super::retry_after::retry_after;
 use crate::domain::address::{GuardError, Purpose};
-use crate::domain::delivery::{Delivery, Outcome};
+use crate::domain::delivery::{Delivery, Endpoint, Outcome};
+use crate::domain::ids::EventId;
+use crate::domain::redact::redact;
 use crate::domain::signature::sign;
 use crate::ports::clock::Clock;
 use crate::ports::sink::Sink;
@@ -27,6 +30,8 @@ mod tests;
 
 /// Longest excerpt of an answer, in bytes: enough for an error's first sentence.
 const MAX_EXCERPT_BYTES: usize = 512;
+/// Read of it: what is hidden may make room for more.
+const MAX_READ_BYTES: usize = 2 * MAX_EXCERPT_BYTES;
 
 pub struct WebhookSink {
     client: GuardedClient,
@@ -63,17 +68,18 @@ impl WebhookSink {
         }
     }
 
-    /// Which event, at which try. Signed where both sides know a secret: a task's own webhook has none.
-    fn headers(&self, delivery: &Delivery, body: &Body) -> Result<HeaderMap, &'static str> {
-        let id = delivery.event.id.as_str();
+    /// Which event, at which try. Signed by every secret in force, the newest first: a task's own webhook has none.
+    fn headers(&self, endpoint: &Endpoint, id: &EventId, body: &Body) -> Result<HeaderMap, &'static str> {
         let timestamp_s = self.clock.wall().as_millis().div_euclid(1000);
         let mut told = vec![
-            ("webhook-id", id.to_owned()),
+            ("webhook-id", id.as_str().to_owned()),
             ("webhook-timestamp", timestamp_s.to_string()),
         ];
-        let secret = &delivery.endpoint.secret;
-        if !secret.0.is_empty() {
-            told.push(("webhook-signature", sign(secret, id, timestamp_s, &body.bytes)));
+        let secrets = endpoint.secrets(self.clock.now()).filter(|s| !s.0.is_empty());
+        let sign = |secret| sign(secret, id.as_str(), timestamp_s, &body.bytes);
+        let signatures: Vec<String> = secrets.map(sign).collect();
+        if !signatures.is_empty() {
+            told.push(("webhook-signature", signatures.join(" ")));
         }
         let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(body.content_type))]);
         for (name, value) in told {
@@ -83,28 +89,26 @@ impl WebhookSink {
         Ok(headers)
     }
 
-    async fn send(&self, delivery: &Delivery) -> Result<Response, &'static str> {
-        let body = self.body(delivery).await?;
-        let headers = self.headers(delivery, &body)?;
-        let url = Url::parse(&delivery.endpoint.url).map_err(|_| "invalid_url")?;
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        id: &EventId,
+        body: Result<Body, &'static str>,
+    ) -> Result<Response, &'static str> {
+        let body = body?;
+        let headers = self.headers(endpoint, id, &body)?;
+        let url = Url::parse(&endpoint.url).map_err(|_| "invalid_url")?;
         let request = self.client.request(Method::POST, url, Purpose::Endpoint);
-        let request = request.map_err(refusal_code)?;
-        let sent = request
-            .headers(headers)
-            .body(body.bytes)
-            .timeout(self.timeout)
-            .send();
+        let request = request.map_err(refusal_code)?.headers(headers);
+        let sent = request.body(body.bytes).timeout(self.timeout).send();
         sent.await.map_err(|error| match error {
             SendError::Refused(refusal) => refusal_code(refusal),
             SendError::Failed(error) => failure_code(&error),
         })
     }
-}
 
-#[async_trait]
-impl Sink for WebhookSink {
-    async fn deliver(&self, delivery: &Delivery) -> Outcome {
-        let answer = match self.send(delivery).await {
+    async fn outcome(&self, sent: Result<Response, &'static str>) -> Outcome {
+        let answer = match sent {
             Ok(answer) => answer,
             Err(code) => return Outcome::Unreached { code },
         };
@@ -117,6 +121,21 @@ impl Sink for WebhookSink {
             retry_after: retry_after(answer.headers(), self.clock.wall()),
             excerpt: excerpt(answer).await,
         }
+    }
+}
+
+#[async_trait]
+impl Sink for WebhookSink {
+    async fn deliver(&self, delivery: &Delivery) -> Outcome {
+        let body = self.body(delivery).await;
+        let sent = self.send(&delivery.endpoint, &delivery.event.id, body).await;
+        self.outcome(sent).await
+    }
+
+    async fn ping(&self, endpoint: &Endpoint, id: &EventId) -> Outcome {
+        let body = ping::body(endpoint, id, &self.source, self.clock.wall());
+        let sent = self.send(endpoint, id, body).await;
+        self.outcome(sent).await
     }
 }
 
@@ -150,20 +169,27 @@ fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'sta
     wrapped.map(|inner| inner as _).or_else(|| cause.source())
 }
 
-/// The beginning of an answer as one line of printable text. An answer that breaks off is read as far as it came.
+/// The beginning of an answer as one line of printable text, without what looks like a secret. An answer that breaks
+/// off is read as far as it came.
 async fn excerpt(mut answer: Response) -> String {
     let mut bytes = vec![];
-    while bytes.len() < MAX_EXCERPT_BYTES {
+    while bytes.len() < MAX_READ_BYTES {
         let Ok(Some(chunk)) = answer.chunk().await else {
             break;
         };
-        let room = MAX_EXCERPT_BYTES - bytes.len();
+        let room = MAX_READ_BYTES - bytes.len();
         bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
-    let text = String::from_utf8_lossy(&bytes);
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    if bytes.len() == MAX_READ_BYTES {
+        // The last word may be the beginning of a secret, too short to be known as one.
+        text.truncate(text.rfind(char::is_whitespace).unwrap_or(MAX_READ_BYTES / 2));
+    }
     let printable = text
         .chars()
         .filter(|c| *c != char::REPLACEMENT_CHARACTER)
         .map(|c| if c.is_control() { ' ' } else { c });
-    printable.collect::<String>().trim().to_owned()
+    let mut kept = redact(printable.collect::<String>().trim());
+    kept.truncate(kept.floor_char_boundary(MAX_EXCERPT_BYTES));
+    kept
 }

@@ -12,6 +12,7 @@ use crate::config::{self, Purpose, Settings};
 use crate::domain::address::{AddressRule, GuardError, HostPattern, Purpose as AddressPurpose};
 use crate::domain::asset::KeyRule;
 use crate::domain::delivery::Schedule;
+use crate::domain::endpoint::MAX_AT_ONCE;
 use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
 use crate::http::server::{Deadlines, Listeners, ServerLimits, StartError};
@@ -21,6 +22,7 @@ use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
 use crate::ports::links::Links;
 use crate::ports::provider::Provider;
+use crate::ports::sink::Sink;
 use crate::ports::source::Sources;
 use crate::ports::store::{Accounts as _, Leases as _};
 use crate::ports::wake::Wakeups;
@@ -84,8 +86,9 @@ const WORK_DRAIN: Duration = Duration::from_secs(20);
 const WORK_STOP: Duration = Duration::from_secs(27);
 const USER_AGENT: &str = concat!("catchment/", env!("CARGO_PKG_VERSION"));
 const NO_CLIENT: &str = "the HTTP client cannot be set up (are CA certificates installed?)";
-/// Deliveries under way at once, over all endpoints.
-const DELIVERY_CONCURRENCY: u32 = 64;
+/// Deliveries under way at once, over all endpoints: four that begin to hang at the same moment may fill it, and then
+/// only until they are found out.
+const DELIVERY_CONCURRENCY: u32 = 4 * MAX_AT_ONCE;
 /// Calls to tasks' own webhooks under way at once, over all of them.
 const TASK_DELIVERY_CONCURRENCY: u32 = 32;
 
@@ -122,11 +125,12 @@ impl Service {
         };
         let guard = guarded_client(&settings)?;
         let blobs = Arc::new(S3Blobs::connect(s3_options(&settings, s3_access)).await);
-        let http = start_http(&settings, &shared, &keys, &guard, blobs.clone())?;
+        let sink = webhooks(&settings, &shared, &guard, blobs.clone()).await?;
+        let http = start_http(&settings, &shared, &keys, &guard, blobs.clone(), sink.clone())?;
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
         let outside = OutsideOptions { blobs, patience };
-        start_workers(&mut workers, &settings, &shared, keys, base, &guard, outside).await?;
+        start_workers(&mut workers, &settings, &shared, keys, base, sink, outside).await?;
         outlets::start(&mut workers, &settings, &shared).await?;
         let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
         workers.spawn("retention", old);
@@ -237,6 +241,7 @@ fn start_http(
     keys: &CallbackKeys,
     guard: &GuardedClient,
     links: Arc<dyn Links>,
+    sink: Arc<dyn Sink>,
 ) -> Result<http::server::Running, AppError> {
     let ports = Ports {
         store: shared.store.clone(),
@@ -249,6 +254,7 @@ fn start_http(
         metrics: shared.metrics.clone(),
         endpoint_check: Arc::new(GuardCheck(guard.clone())),
         links,
+        sink,
     };
     let api = Api::new(ports, api_settings(settings));
     let server = &settings.server;
@@ -338,13 +344,32 @@ fn guarded_client(settings: &Settings) -> Result<GuardedClient, AppError> {
     GuardedClient::new(rule, &guard).map_err(|e| AppError::failed(NO_CLIENT, e))
 }
 
+async fn webhooks(
+    settings: &Settings,
+    shared: &Shared,
+    guard: &GuardedClient,
+    links: Arc<dyn Links>,
+) -> Result<Arc<dyn Sink>, AppError> {
+    let instance = shared.store.instance_id().await?;
+    let tasks = shared.store.clone();
+    let (clock, timeout) = (shared.clock.clone(), settings.events.timeout);
+    let shape = ProviderShape { tasks, links };
+    Ok(Arc::new(WebhookSink::new(
+        guard.clone(),
+        clock,
+        timeout,
+        &instance,
+        shape,
+    )))
+}
+
 async fn start_workers(
     workers: &mut Workers,
     settings: &Settings,
     shared: &Shared,
     keys: CallbackKeys,
     callback_base: String,
-    guard: &GuardedClient,
+    sink: Arc<dyn Sink>,
     outside: OutsideOptions,
 ) -> Result<(), AppError> {
     let provider = provider(settings, shared)?;
@@ -392,16 +417,6 @@ async fn start_workers(
         pace: Pace::new(settings.archive.concurrency, again),
     };
     workers.start("archive", copies, env(settings.archive.concurrency));
-    let sink = Arc::new(WebhookSink::new(
-        guard.clone(),
-        shared.clock.clone(),
-        settings.events.timeout,
-        &shared.store.instance_id().await?,
-        ProviderShape {
-            tasks: shared.store.clone(),
-            links: s3.clone(),
-        },
-    ));
     let task_deliveries = TaskDeliveries {
         shared: shared.clone(),
         sink: sink.clone(),

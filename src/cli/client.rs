@@ -129,6 +129,12 @@ impl Client {
         self.send(request).await
     }
 
+    pub async fn patch(&self, path: &[&str], json: Vec<u8>) -> Result<Answer, ClientError> {
+        let request = self.request(Method::PATCH, path, &[]);
+        let request = request.header(CONTENT_TYPE, "application/json").body(json);
+        self.send(request.timeout(PATIENCE)).await
+    }
+
     pub async fn delete(&self, path: &[&str]) -> Result<Answer, ClientError> {
         self.send(self.request(Method::DELETE, path, &[]).timeout(PATIENCE))
             .await

@@ -1,7 +1,11 @@
 //! `catchment endpoints`
 
+mod change; // change, rotate, test
+mod deliveries; // deliveries, redrive
+
 use super::client::{Client, ClientFlags, secret};
 use super::exit::{CliError, Exit};
+use super::host::Host;
 use super::output::{self, Column, Format, Listing, Shape, member};
 use super::{confirm, runtime, show, values};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -10,12 +14,14 @@ use serde_json::{Map, Value, json};
 pub const EXAMPLES: &str = "\
 Examples:
   catchment endpoints create https://example.com/hooks/catchment
-  catchment endpoints list";
+  catchment endpoints list
+  catchment endpoints deliveries ep_0123456789abcdef0123456789abcdef --status dead";
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
   catchment endpoints create https://example.com/hooks/catchment
   catchment endpoints create https://example.com/hooks --type asset.archived --from 0
+  catchment endpoints create https://example.com/hooks --label customer=42 --model klingai:avatar@2.0-pro
 
 The secret that signs the deliveries is printed once. Without --type the endpoint gets each asset's and each task's end.";
 
@@ -23,6 +29,10 @@ const LIST_EXAMPLES: &str = "\
 Examples:
   catchment endpoints list
   catchment endpoints list --json";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  catchment endpoints show ep_0123456789abcdef0123456789abcdef";
 
 const DELETE_EXAMPLES: &str = "\
 Examples:
@@ -42,6 +52,24 @@ enum Command {
     /// List subscribers
     #[command(after_help = LIST_EXAMPLES)]
     List(List),
+    /// Show one subscriber
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(One),
+    /// Change where events go, which ones, in which form, or whether at all
+    #[command(after_help = change::EXAMPLES)]
+    Change(change::Change),
+    /// Give a subscriber a new secret; the one before signs beside it for a while
+    #[command(after_help = change::ROTATE_EXAMPLES)]
+    Rotate(change::Rotate),
+    /// Send a signed test and tell what came of it; exits 1 when it was not taken
+    #[command(after_help = change::TEST_EXAMPLES)]
+    Test(One),
+    /// List what was sent, with what came of it
+    #[command(after_help = deliveries::EXAMPLES)]
+    Deliveries(deliveries::Deliveries),
+    /// Send again: one delivery, the dead ones of a time, or all dead ones
+    #[command(after_help = deliveries::REDRIVE_EXAMPLES)]
+    Redrive(deliveries::Redrive),
     /// Remove a subscriber and what is still to be delivered to it
     #[command(after_help = DELETE_EXAMPLES)]
     Delete(Delete),
@@ -61,11 +89,19 @@ struct Create {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = values::label)]
     labels: Vec<(String, String)>,
 
+    /// Only of tasks of this model; may be repeated
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+
+    /// Form of the deliveries [default: standard]
+    #[arg(long, value_name = "FORMAT", value_parser = values::endpoint_formats())]
+    format: Option<String>,
+
     /// Secret that signs the deliveries (whsec_…) [default: the service makes one]
     #[arg(long, value_name = "SECRET", value_parser = secret)]
     secret: Option<SecretString>,
 
-    /// Also the events after this sequence [default: from now on]
+    /// Also the events from this sequence on [default: from now on]
     #[arg(long, value_name = "SEQUENCE")]
     from: Option<u64>,
 
@@ -75,6 +111,16 @@ struct Create {
 
 #[derive(Debug, clap::Args)]
 struct List {
+    #[command(flatten)]
+    client: ClientFlags,
+}
+
+#[derive(Debug, clap::Args)]
+struct One {
+    /// Endpoint id (ep_…)
+    #[arg(value_parser = values::plain_id)]
+    id: String,
+
     #[command(flatten)]
     client: ClientFlags,
 }
@@ -93,10 +139,16 @@ struct Delete {
     client: ClientFlags,
 }
 
-pub fn run(args: Args, format: Format) -> Result<Exit, CliError> {
+pub fn run(args: Args, host: &Host, format: Format) -> Result<Exit, CliError> {
     let text = match args.command {
         Command::Create(args) => create(&args, format)?,
         Command::List(args) => list(&args, format)?,
+        Command::Show(args) => show_one(&args, format)?,
+        Command::Change(args) => change::change(&args, format)?,
+        Command::Rotate(args) => change::rotate(&args, format)?,
+        Command::Test(args) => return change::test(&args, format),
+        Command::Deliveries(args) => return deliveries::list(&args, host, format),
+        Command::Redrive(args) => deliveries::redrive(&args, host, format)?,
         Command::Delete(args) => delete(&args, format)?,
     };
     output::print(&text)?;
@@ -104,17 +156,24 @@ pub fn run(args: Args, format: Format) -> Result<Exit, CliError> {
 }
 
 fn create(args: &Create, format: Format) -> Result<String, CliError> {
-    if format == Format::Quiet && args.secret.is_none() {
-        return Err(
-            CliError::usage("--quiet would hide the secret, which is shown once")
-                .next("give one with --secret, or leave --quiet out"),
-        );
-    }
+    must_show_secret(args.secret.as_ref(), format)?;
     let client = Client::new(&args.client)?;
     let body = request(args).to_string().into_bytes();
     let answer =
         runtime::until_interrupted(async { Ok(client.post(&["v1", "endpoints"], body, None).await?) })?;
     Ok(created(answer.body, args.secret.is_some(), format))
+}
+
+/// # Errors
+/// `Usage` where a secret that is told once would not be seen.
+fn must_show_secret(given: Option<&SecretString>, format: Format) -> Result<(), CliError> {
+    match format == Format::Quiet && given.is_none() {
+        true => Err(
+            CliError::usage("--quiet would hide the secret, which is shown once")
+                .next("give one with --secret, or leave --quiet out"),
+        ),
+        false => Ok(()),
+    }
 }
 
 fn request(args: &Create) -> Value {
@@ -124,11 +183,13 @@ fn request(args: &Create) -> Value {
         body.insert("types".to_owned(), json!(args.types));
     }
     if !args.labels.is_empty() {
-        let labels = args
-            .labels
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone().into()));
-        body.insert("labels".to_owned(), Value::Object(labels.collect()));
+        body.insert("labels".to_owned(), labels(&args.labels));
+    }
+    if !args.models.is_empty() {
+        body.insert("models".to_owned(), json!(args.models));
+    }
+    if let Some(format) = &args.format {
+        body.insert("format".to_owned(), format.clone().into());
     }
     if let Some(secret) = &args.secret {
         body.insert("secret".to_owned(), secret.expose_secret().into());
@@ -137,6 +198,13 @@ fn request(args: &Create) -> Value {
         body.insert("from".to_owned(), from.into());
     }
     Value::Object(body)
+}
+
+fn labels(pairs: &[(String, String)]) -> Value {
+    let pairs = pairs
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone().into()));
+    Value::Object(pairs.collect())
 }
 
 /// A secret that the caller gave is not said back.
@@ -184,15 +252,9 @@ const SHAPE: Shape = Shape {
 };
 
 fn types(endpoint: &Value) -> String {
-    let types = endpoint
-        .get("types")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let types: Vec<&str> = types.filter_map(Value::as_str).collect();
-    match types.is_empty() {
-        true => "default".to_owned(),
-        false => types.join(", "),
+    match narrowed(endpoint, "types") {
+        none if none.is_empty() => "default".to_owned(),
+        types => types,
     }
 }
 
@@ -208,6 +270,61 @@ fn list(args: &List, format: Format) -> Result<String, CliError> {
     let mut listing = Listing::new(format, &SHAPE);
     let body = listing.page(output::items(&answer.body));
     Ok(body + &listing.end(None))
+}
+
+fn show_one(args: &One, format: Format) -> Result<String, CliError> {
+    let client = Client::new(&args.client)?;
+    let path = ["v1", "endpoints", &args.id];
+    let answer = runtime::until_interrupted(async { Ok(client.get(&path, &[], None).await?) })?;
+    Ok(endpoint(&answer.body, format))
+}
+
+const FACTS: [&str; 9] = [
+    "id",
+    "url",
+    "format",
+    "createdAt",
+    "disabledAt",
+    "disabledReason",
+    "failingSince",
+    "oldSecretUntil",
+    "secret",
+];
+
+/// One endpoint, for people or programs.
+fn endpoint(endpoint: &Value, format: Format) -> String {
+    let facts = FACTS.iter().map(|name| (*name, member(endpoint, name)));
+    let lists = [
+        ("types", types(endpoint)),
+        ("labels", narrowed(endpoint, "labels")),
+        ("models", narrowed(endpoint, "models")),
+    ];
+    let pairs = facts.chain(lists).chain([("status", status(endpoint))]);
+    let pairs: Vec<(&str, String)> = pairs.filter(|(_, value)| !value.is_empty()).collect();
+    match format {
+        Format::Json => output::document(endpoint),
+        Format::Quiet => format!("{}\n", output::plain(&member(endpoint, "id"))),
+        Format::Lines => show::lines(&pairs),
+        Format::Table { .. } => show::facts(&pairs),
+    }
+}
+
+/// What a filter lets through, in one line; empty when it lets everything through.
+fn narrowed(endpoint: &Value, name: &str) -> String {
+    match endpoint.get(name) {
+        Some(Value::Object(pairs)) => {
+            let pairs = pairs
+                .iter()
+                .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
+            pairs.collect::<Vec<_>>().join(", ")
+        }
+        Some(Value::Array(items)) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
+        _ => String::new(),
+    }
 }
 
 fn delete(args: &Delete, format: Format) -> Result<String, CliError> {
@@ -234,6 +351,8 @@ mod tests {
             target: "https://example.com/h".to_owned(),
             types: vec!["asset.archived".to_owned()],
             labels: vec![("customer".to_owned(), "42".to_owned())],
+            models: vec!["m".to_owned()],
+            format: Some("cloudevents".to_owned()),
             secret: secret.map(SecretString::from),
             from: Some(0),
             client: ClientFlags {
@@ -248,11 +367,13 @@ mod tests {
         assert_eq!(
             request(&args(Some("whsec_x"))),
             json!({"url": "https://example.com/h", "types": ["asset.archived"], "labels": {"customer": "42"},
-                "secret": "whsec_x", "from": 0})
+                "models": ["m"], "format": "cloudevents", "secret": "whsec_x", "from": 0})
         );
         let bare = Create {
             types: vec![],
             labels: vec![],
+            models: vec![],
+            format: None,
             from: None,
             ..args(None)
         };

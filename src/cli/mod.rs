@@ -92,7 +92,7 @@ enum Command {
     /// Deliver events to an address on this machine, signed
     #[command(after_help = listen::EXAMPLES)]
     Listen(listen::Args),
-    /// Say who is told about events
+    /// Say who is told about events, and see what came of it
     #[command(after_help = endpoints::EXAMPLES)]
     Endpoints(endpoints::Args),
 }
@@ -126,7 +126,7 @@ impl Command {
             Self::Tasks(args) => tasks::run(args, host, format),
             Self::Events(args) => events::run(args, host, format),
             Self::Listen(args) => listen::run(args, host, format),
-            Self::Endpoints(args) => endpoints::run(args, format),
+            Self::Endpoints(args) => endpoints::run(args, host, format),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Values on the command line, parsed before anything is done.
 
 use super::client::Parameter;
+use crate::domain::delivery::{DeliveryStatus, Format};
 use crate::domain::event::EventKind;
 use crate::domain::ids::TaskId;
 use crate::domain::task::TaskStatus;
@@ -87,6 +88,14 @@ pub fn statuses() -> PossibleValuesParser {
 
 pub fn event_types() -> PossibleValuesParser {
     PossibleValuesParser::new(EventKind::ALL.map(|kind| kind.as_str()))
+}
+
+pub fn delivery_statuses() -> PossibleValuesParser {
+    PossibleValuesParser::new(DeliveryStatus::ALL.map(|status| status.as_str()))
+}
+
+pub fn endpoint_formats() -> PossibleValuesParser {
+    PossibleValuesParser::new([Format::Standard, Format::CloudEvents, Format::Runware].map(|f| f.as_str()))
 }
 
 /// Labels as the API's filters.

@@ -138,7 +138,7 @@ mod tests {
             "nats://a,,b",
             "nats://x?secret",
         ] {
-            let why = read(bad).err().expect(bad);
+            let why = read(bad).expect_err(bad);
             assert!(!why.contains("secret"), "{why}");
         }
     }

@@ -2,61 +2,12 @@
 
 use super::backoff::{self, Jitter};
 use super::event::{Event, EventKind};
-use super::ids::{EndpointId, EventId, Tenant};
+use super::ids::{EndpointId, EventId};
 use super::task::words;
-use super::task_webhook::has_provider_shape;
 use super::time::Timestamp;
-use std::fmt;
 use std::time::Duration;
 
-/// A subscriber.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Endpoint {
-    pub id: EndpointId,
-    pub tenant: Tenant,
-    pub url: String,
-    /// Empty: the default types ([`EventKind::is_default`]).
-    pub types: Vec<EventKind>,
-    pub format: Format,
-    pub secret: Secret,
-    pub created_at: Timestamp,
-    pub disabled_at: Option<Timestamp>,
-    /// Every event up to this sequence has been turned into a delivery or passed over.
-    pub cursor: u64,
-}
-
-impl Endpoint {
-    pub fn wants(&self, event: &Event) -> bool {
-        let about_itself = event.data.endpoint.as_deref() == Some(self.id.0.as_str());
-        let typed = if self.types.is_empty() {
-            event.kind.is_default()
-        } else {
-            self.types.contains(&event.kind)
-        };
-        // The provider's own shape has words for some events only.
-        let told = self.format != Format::Runware || has_provider_shape(event.kind);
-        event.tenant == self.tenant && typed && told && !about_itself
-    }
-}
-
-/// The bytes a signature is keyed with. Never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub Vec<u8>);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(<hidden>)")
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Standard,
-    CloudEvents,
-    Runware,
-}
-
-words!(Format { Standard = "standard", CloudEvents = "cloudevents", Runware = "runware" });
+pub use super::endpoint::{Endpoint, Format, Secret};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryStatus {
@@ -67,9 +18,29 @@ pub enum DeliveryStatus {
     /// Tried, to be tried again.
     Waiting,
     Delivered,
-    /// Out of attempts, or the endpoint said 410: an operator may redrive it.
+    /// For a [`DeadReason`]: an operator may redrive it.
     Dead,
 }
+
+impl DeliveryStatus {
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Sending,
+        Self::Waiting,
+        Self::Delivered,
+        Self::Dead,
+    ];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadReason {
+    /// The schedule is out.
+    OutOfTries,
+    /// The endpoint answered 410.
+    Gone,
+}
+
+words!(DeadReason { OutOfTries = "out_of_tries", Gone = "gone" });
 
 words!(DeliveryStatus {
     Pending = "pending",
@@ -87,6 +58,8 @@ pub struct Delivery {
     pub event: Event,
     /// Counted from 1: the try that is about to be made.
     pub attempt: u32,
+    /// The same, counted from the last redrive: where it stands in the schedule.
+    pub step: u32,
 }
 
 /// What a try came to.
@@ -102,6 +75,19 @@ pub enum Outcome {
     },
     /// Nothing answered: a stable code (`timeout`, `connect`, `dns`, `tls`, `forbidden_address` …).
     Unreached { code: &'static str },
+}
+
+impl Outcome {
+    /// What the endpoint asked us to wait for, within bounds.
+    pub fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Refused {
+                retry_after: Some(wait),
+                ..
+            } => Some(now.plus((*wait).min(MAX_RETRY_AFTER))),
+            _ => None,
+        }
+    }
 }
 
 /// One try, as it is kept for people to read.
@@ -124,22 +110,34 @@ pub enum After {
     Gone,
 }
 
+impl After {
+    pub fn dead_reason(&self) -> Option<DeadReason> {
+        match self {
+            Self::Dead => Some(DeadReason::OutOfTries),
+            Self::Gone => Some(DeadReason::Gone),
+            Self::Delivered | Self::RetryAt(_) => None,
+        }
+    }
+}
+
 /// The wait before each try (`events.schedule`); dead after the last.
 #[derive(Clone, Debug)]
 pub struct Schedule(pub Vec<Duration>);
 
 impl Schedule {
-    /// What follows attempt number `attempt`: each wait ±20 %, never earlier than the endpoint's `Retry-After`.
-    pub fn after(&self, attempt: u32, outcome: &Outcome, now: Timestamp, jitter: Jitter) -> After {
-        let retry_after = match outcome {
+    /// What follows try number `step`: each wait ±20 %, never earlier than the endpoint's `Retry-After`.
+    pub fn after(&self, step: u32, outcome: &Outcome, now: Timestamp, jitter: Jitter) -> After {
+        match outcome {
             Outcome::Delivered { .. } => return After::Delivered,
             Outcome::Refused { status: 410, .. } => return After::Gone,
-            Outcome::Refused { retry_after, .. } => retry_after.unwrap_or_default().min(MAX_RETRY_AFTER),
-            Outcome::Unreached { .. } => Duration::ZERO,
-        };
-        match self.0.get(attempt as usize) {
+            Outcome::Refused { .. } | Outcome::Unreached { .. } => {}
+        }
+        match self.0.get(step as usize) {
             None => After::Dead,
-            Some(wait) => After::RetryAt(now.plus(backoff::around(*wait, 0.2, jitter).max(retry_after))),
+            Some(wait) => {
+                let planned = now.plus(backoff::around(*wait, 0.2, jitter));
+                After::RetryAt(outcome.not_before(now).map_or(planned, |at| at.max(planned)))
+            }
         }
     }
 }

@@ -4,11 +4,13 @@ pub mod address; // which addresses a stranger's URL may lead to
 pub mod asset; // Asset, AssetState, ObjectKey
 pub mod backoff; // delay(attempt, jitter)
 pub mod container; // is this stream a whole media file
-pub mod delivery; // Endpoint, Delivery, Attempt: retry or dead letter
+pub mod delivery; // Delivery, Attempt: retry or dead letter
+pub mod endpoint; // Endpoint: filters, secrets, the breaker
 pub mod event; // Event, EventKind, EventData
 pub mod file; // TaskFile: a task with its assets, and every decision about them
 pub mod ids; // TaskId, ResultId, AssetId, EventId, EndpointId
 pub mod lease; // Lease<T>, Fence
+pub mod redact; // a stranger's text without secrets
 pub mod report; // Report: one meaning for callback and poll answer
 pub mod signature; // Standard Webhooks: sign and verify bytes
 pub mod task; // Task, TaskState

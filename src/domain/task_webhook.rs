@@ -33,16 +33,10 @@ impl TaskWebhook {
     /// As the transport sees it. There is no secret that both sides know, so nothing is signed: the client's own token
     /// in the URL is what proves a call, as with the provider itself.
     pub fn endpoint(&self, tenant: Tenant, created_at: Timestamp) -> Endpoint {
+        let id = EndpointId(NAME.to_owned());
         Endpoint {
-            id: EndpointId(NAME.to_owned()),
-            tenant,
-            url: self.url.clone(),
-            types: vec![],
             format: Format::Runware,
-            secret: Secret(vec![]),
-            created_at,
-            disabled_at: None,
-            cursor: 0,
+            ..Endpoint::new(id, tenant, self.url.clone(), Secret(vec![]), created_at)
         }
     }
 }

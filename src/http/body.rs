@@ -3,9 +3,11 @@
 
 use super::Api;
 use super::error::ApiError;
+use super::json;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use futures_util::StreamExt as _;
+use serde_json::Value;
 use std::time::Duration;
 
 /// What a body may cost.
@@ -19,6 +21,8 @@ pub struct Allowance {
 /// Slow lines send 16 MiB in this time at 4.5 Mbit/s; slower than that is a hoarder (T3).
 pub const JSON_WITHIN: Duration = Duration::from_secs(30);
 
+const NOT_JSON: ApiError = ApiError::UnsupportedMediaType("Send JSON with `Content-Type: application/json`.");
+
 impl Api {
     /// The body of a request that must be JSON.
     pub(super) async fn json_body(
@@ -27,15 +31,33 @@ impl Api {
         payload: web::Payload,
     ) -> Result<Vec<u8>, ApiError> {
         if !is_json(req.content_type()) {
-            return Err(ApiError::UnsupportedMediaType(
-                "Send JSON with `Content-Type: application/json`.",
-            ));
+            return Err(NOT_JSON);
         }
-        let allowance = Allowance {
+        self.body(req, payload, self.allowance()).await
+    }
+
+    /// The same of a request that may have no body at all.
+    pub(super) async fn optional_json(
+        &self,
+        req: &HttpRequest,
+        payload: web::Payload,
+    ) -> Result<Option<Value>, ApiError> {
+        if !req.content_type().is_empty() && !is_json(req.content_type()) {
+            return Err(NOT_JSON);
+        }
+        let body = self.body(req, payload, self.allowance()).await?;
+        match body.is_empty() {
+            true => Ok(None),
+            false if req.content_type().is_empty() => Err(NOT_JSON),
+            false => json::parse(&body).map(|(_, value)| Some(value)),
+        }
+    }
+
+    fn allowance(&self) -> Allowance {
+        Allowance {
             max_bytes: self.settings.max_body,
             within: JSON_WITHIN,
-        };
-        self.body(req, payload, allowance).await
+        }
     }
 
     pub(super) async fn body(

@@ -35,6 +35,7 @@ use crate::domain::token::CallbackKeys;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
 use crate::ports::links::Links;
+use crate::ports::sink::Sink;
 use crate::ports::store::{EventPage, EventQuery, Store, StoreError};
 use crate::ports::wake::Wakeups;
 use crate::telemetry::Metrics;
@@ -64,6 +65,8 @@ pub struct Ports {
     pub policy: Policy,
     pub metrics: Metrics,
     pub endpoint_check: Arc<dyn EndpointCheck>,
+    /// Sends the test of an endpoint.
+    pub sink: Arc<dyn Sink>,
     pub links: Arc<dyn Links>,
 }
 

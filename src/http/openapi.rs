@@ -30,6 +30,8 @@ pub use super::tasks::view::AssetView as Asset;
         super::tasks::retry::one, super::tasks::retry::many, super::events::list,
         super::tasks::webhook::redrive, super::assets::show, super::assets::content,
         super::endpoints::create, super::endpoints::list, super::endpoints::show, super::endpoints::delete,
+        super::endpoints::change::change, super::endpoints::change::rotate, super::endpoints::change::test,
+        super::endpoints::deliveries::list, super::endpoints::deliveries::redrive,
         super::callback::receive, super::health::live, super::health::ready, super::health::version,
         super::health::metrics, super::health::openapi_json,
     ),
@@ -236,6 +238,18 @@ schema!(
         },
     })
 );
+schema!(NewEndpoint, {
+    let mut schema = endpoint_members();
+    schema["required"] = json!(["url"]);
+    schema["properties"]["secret"] = json!({ "type": "string", "description": "`whsec_` and the base64 of 24 to 64 bytes; made when absent" });
+    schema["properties"]["from"] = json!({ "type": "integer", "minimum": 0, "description": "Sequence of the first event wanted; the next one when absent" });
+    schema
+});
+schema!(
+    /// Members that are left out stay as they are.
+    EndpointChange,
+    endpoint_members()
+);
 schema!(
     RetryFilter,
     json!({
@@ -256,15 +270,26 @@ schema!(
     })
 );
 schema!(
-    NewEndpoint,
+    Rotation,
     json!({
-        "type": "object", "required": ["url"], "additionalProperties": false,
+        "type": "object", "additionalProperties": false,
         "properties": {
-            "url": { "type": "string", "format": "uri", "maxLength": 2000, "description": "https, at a public address" },
-            "types": { "type": "array", "minItems": 1, "items": { "type": "string" } },
-            "format": { "type": "string", "enum": ["standard"], "default": "standard" },
             "secret": { "type": "string", "description": "`whsec_` and the base64 of 24 to 64 bytes; made when absent" },
-            "from": { "type": "integer", "minimum": 0, "description": "Sequence of the first event wanted; the next one when absent" },
+            "overlap": { "type": "string", "default": "24h", "description": "How long the secret before signs as well: at most 7 days, `0` for not at all" },
+        },
+    })
+);
+schema!(
+    RedriveBody,
+    json!({
+        "type": "object", "additionalProperties": false,
+        "description": "One delivery, one event, a range of time, or (when empty, too) all dead ones",
+        "properties": {
+            "delivery": { "type": "string", "description": "`dlv_…`" },
+            "event": { "type": "string", "description": "An event's id" },
+            "since": { "type": "string", "format": "date-time", "description": "Dead ones of events at or after" },
+            "until": { "type": "string", "format": "date-time", "description": "Dead ones of events before" },
+            "all": { "type": "boolean" },
         },
     })
 );
@@ -300,6 +325,26 @@ schema!(
         },
     })
 );
+
+fn endpoint_members() -> Value {
+    json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "url": { "type": "string", "format": "uri", "maxLength": 2000, "description": "https, at a public address" },
+            "types": { "type": ["array", "null"], "minItems": 1, "items": { "type": "string" }, "description": "Null for the default types" },
+            "labels": {
+                "type": ["object", "null"], "maxProperties": 16, "additionalProperties": { "type": "string", "maxLength": 128 },
+                "description": "Only events of tasks with all of these labels",
+            },
+            "models": {
+                "type": ["array", "null"], "maxItems": 20, "items": { "type": "string", "minLength": 1, "maxLength": 200 },
+                "description": "Only events of tasks of one of these models",
+            },
+            "format": { "type": "string", "enum": ["standard", "cloudevents", "runware"], "default": "standard" },
+            "disabled": { "type": "boolean", "default": false, "description": "Its events are kept until it is enabled again" },
+        },
+    })
+}
 
 const TASK: &str = "0192f0c1-a2b3-4c5d-8e9f-00112233aabb";
 
@@ -373,8 +418,19 @@ pub fn example_endpoint() -> Value {
 pub fn example_shown_endpoint() -> Value {
     json!({
         "id": "ep_0f1e2d3c4b5a69788796a5b4c3d2e1f0", "url": "https://hooks.example.com/catchment",
-        "types": ["asset.archived"], "format": "standard", "createdAt": "2026-01-02T03:04:05.678Z",
-        "disabledAt": null,
+        "types": ["asset.archived"], "labels": {}, "models": [], "format": "standard",
+        "createdAt": "2026-01-02T03:04:05.678Z", "disabled": false, "disabledAt": null, "disabledReason": null,
+        "failingSince": null, "oldSecretUntil": null,
+    })
+}
+
+pub fn example_delivery() -> Value {
+    json!({
+        "id": "dlv_17", "event": "evt_5f1d3c9a7b2e4f60a1b2c3d4e5f60718", "type": "asset.archived", "sequence": 17,
+        "taskUUID": TASK, "timestamp": "2026-01-02T03:07:41.220Z", "status": "waiting", "reason": null,
+        "nextAttemptAt": "2026-01-02T03:07:46.301Z", "attemptCount": 1,
+        "attempts": [{ "number": 1, "at": "2026-01-02T03:07:41.260Z", "durationMs": 41, "status": 503, "code": null,
+            "retryAfter": 5, "excerpt": "busy" }],
     })
 }
 

@@ -7,6 +7,8 @@ use super::fault::{FaultCode, Faults};
 use super::limits::Kind;
 use crate::domain::time::Timestamp;
 use actix_web::HttpRequest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
@@ -89,6 +91,11 @@ impl Query {
         given.unwrap_or(Duration::ZERO).min(MAX_WAIT)
     }
 
+    /// Where the page before ended.
+    pub fn cursor(&mut self) -> Option<u64> {
+        self.parsed("cursor", "`nextCursor` of another page", read_cursor)
+    }
+
     /// `label.<key>=<value>`, all of which must hold.
     pub fn labels(&mut self) -> BTreeMap<String, String> {
         let is_label = |(name, _): &mut (String, String)| name.starts_with("label.");
@@ -130,6 +137,16 @@ impl Query {
         let taken = self.left.extract_if(.., |(n, _)| n == name);
         taken.map(|(_, value)| value).collect()
     }
+}
+
+/// Opaque to clients: what it holds may change.
+pub fn cursor(position: u64) -> String {
+    URL_SAFE_NO_PAD.encode(position.to_be_bytes())
+}
+
+pub fn read_cursor(text: &str) -> Option<u64> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }
 
 /// `[a-z][a-z0-9_.-]{0,39}`
@@ -240,6 +257,16 @@ mod tests {
         assert_eq!((q.limit(50, 200), q.wait()), (200, MAX_WAIT));
         let mut q = Query::parse("");
         assert_eq!((q.limit(50, 200), q.wait()), (50, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_cursor_is_read_back_and_nothing_else_is() {
+        for position in [0, 1, u64::MAX] {
+            assert_eq!(read_cursor(&cursor(position)), Some(position));
+        }
+        for other in ["", "1", "AAAAAAAAAAA=", "****", "AAAAAAAAAAAAAA"] {
+            assert_eq!(read_cursor(other), None, "{other}");
+        }
     }
 
     #[test]

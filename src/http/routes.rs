@@ -90,8 +90,29 @@ pub const TABLE: &[Entry] = &[
         "/v1/endpoints/{id}",
         &[
             ("GET", || get().to(endpoints::show)),
+            ("PATCH", || web::patch().to(endpoints::change::change)),
             ("DELETE", || web::delete().to(endpoints::delete)),
         ],
+    ),
+    entry(
+        Part::Api,
+        "/v1/endpoints/{id}/rotate",
+        &[("POST", || web::post().to(endpoints::change::rotate))],
+    ),
+    entry(
+        Part::Api,
+        "/v1/endpoints/{id}/test",
+        &[("POST", || web::post().to(endpoints::change::test))],
+    ),
+    entry(
+        Part::Api,
+        "/v1/endpoints/{id}/deliveries",
+        &[("GET", || get().to(endpoints::deliveries::list))],
+    ),
+    entry(
+        Part::Api,
+        "/v1/endpoints/{id}/redrive",
+        &[("POST", || web::post().to(endpoints::deliveries::redrive))],
     ),
     entry(
         Part::Api,

@@ -6,11 +6,14 @@
 //! nothing below p will appear any more.
 
 use super::BoxError;
+use super::endpoints::Endpoints;
 use super::operator::OperatorLog;
 use super::overdue::Overdue;
 use super::sinks::Sinks;
 use super::task_webhooks::TaskWebhooks;
+use crate::domain::backoff::Jitter;
 use crate::domain::delivery::{After, Attempt, Delivery, DeliveryStatus, Endpoint};
+use crate::domain::endpoint::DisabledReason;
 use crate::domain::event::{Event, EventKind, NewEvent};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{AssetId, Digest, EndpointId, TaskId, Tenant};
@@ -25,11 +28,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub trait Store:
-    TaskStore + Inbox + Leases + Overdue + Outbox + OperatorLog + Accounts + TaskWebhooks + Sinks
+    TaskStore + Inbox + Leases + Overdue + Outbox + OperatorLog + Accounts + Endpoints + TaskWebhooks + Sinks
 {
 }
-impl<T: TaskStore + Inbox + Leases + Overdue + Outbox + OperatorLog + Accounts + TaskWebhooks + Sinks> Store
-    for T
+impl<T> Store for T where
+    T: TaskStore
+        + Inbox
+        + Leases
+        + Overdue
+        + Outbox
+        + OperatorLog
+        + Accounts
+        + Endpoints
+        + TaskWebhooks
+        + Sinks
 {
 }
 
@@ -102,8 +114,10 @@ pub trait Leases: Send + Sync {
     /// `archiving`.
     async fn claim_copies(&self, c: Claim) -> Result<Vec<Lease<CopyJob>>, StoreError>;
 
-    /// Deliveries to try, earliest due first, at most `per_endpoint` of one endpoint under a live lease at a time;
-    /// those of disabled endpoints wait. They become `sending`.
+    /// Deliveries to try, earliest due first. Of one endpoint at most `per_endpoint`, and no more than its health
+    /// allows, are under a live lease at a time; those of disabled endpoints wait. Within a task, an event waits for
+    /// the first try of those before it, and for their delivery while the endpoint is held to be down. They become
+    /// `sending`.
     async fn claim_deliveries(&self, c: Claim, per_endpoint: u32)
     -> Result<Vec<Lease<Delivery>>, StoreError>;
 
@@ -130,8 +144,8 @@ pub trait Outbox: Send + Sync {
     fn last_sequence(&self) -> watch::Receiver<u64>;
 
     /// Turns events past each enabled endpoint's cursor into deliveries due at `now + first_wait`, in one commit, and
-    /// moves the cursors: at most `limit` events per endpoint. Answers how many deliveries were made and whether
-    /// more waits.
+    /// moves the cursors: at most `limit` events per endpoint, those furthest behind first. Answers how many deliveries
+    /// were made and whether more waits.
     async fn fan_out(
         &self,
         now: Timestamp,
@@ -139,8 +153,10 @@ pub trait Outbox: Send + Sync {
         limit: u32,
     ) -> Result<FannedOut, StoreError>;
 
-    /// Records a try and what follows from it, with the operator events it calls for, under the delivery's lease.
-    async fn settle_delivery(&self, settled: SettledDelivery) -> Result<(), StoreError>;
+    /// Records a try and what follows from it, for the delivery and for its endpoint's health, with the operator events
+    /// it calls for, under the delivery's lease. When an endpoint that was down takes something, all that failed
+    /// meanwhile is due at once, though never before its `Retry-After`. `Some`: this try disabled the endpoint.
+    async fn settle_delivery(&self, settled: SettledDelivery) -> Result<Option<DisabledReason>, StoreError>;
 
     async fn create_endpoint(&self, endpoint: Endpoint) -> Result<(), StoreError>;
     /// Of one tenant, or of all.
@@ -343,6 +359,10 @@ pub struct SettledDelivery {
     pub after: After,
     /// `delivery.dead`, `endpoint.disabled`.
     pub events: Vec<NewEvent>,
+    /// Told too when this failure is the one for which the endpoint is given up.
+    pub if_given_up: Option<NewEvent>,
+    /// For the endpoint's rest.
+    pub jitter: Jitter,
 }
 
 pub struct NewApiKey {

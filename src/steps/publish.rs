@@ -2,6 +2,7 @@
 
 use crate::crash_point;
 use crate::domain::delivery::{After, Attempt, Delivery, Outcome, Schedule, operator_event_id};
+use crate::domain::endpoint::DisabledReason;
 use crate::domain::event::{EventData, EventKind, NewEvent};
 use crate::domain::lease::Lease;
 use crate::domain::time::Timestamp;
@@ -42,8 +43,16 @@ pub struct Publish<'a> {
     pub schedule: &'a Schedule,
 }
 
+/// What follows from a try.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    pub after: After,
+    /// The endpoint was disabled by it.
+    pub disabled: Option<DisabledReason>,
+}
+
 /// Makes one try of a leased delivery and records what follows from it.
-pub async fn deliver(ctx: &Publish<'_>, lease: Lease<Delivery>) -> Result<After, StoreError> {
+pub async fn deliver(ctx: &Publish<'_>, lease: Lease<Delivery>) -> Result<Done, StoreError> {
     let Lease {
         item: delivery,
         epoch,
@@ -54,19 +63,19 @@ pub async fn deliver(ctx: &Publish<'_>, lease: Lease<Delivery>) -> Result<After,
     let outcome = ctx.sink.deliver(&delivery).await;
     crash_point!("publish.after_try");
     let now = ctx.clock.now();
-    let after = ctx
-        .schedule
-        .after(delivery.attempt, &outcome, now, ctx.rng.jitter());
+    let after = ctx.schedule.after(delivery.step, &outcome, now, ctx.rng.jitter());
     let settled = SettledDelivery {
         id: delivery.id,
         epoch,
         events: operator_events(&delivery, &after, now),
+        if_given_up: given_up(&delivery, &after, now),
+        jitter: ctx.rng.jitter(),
         attempt: attempt(&delivery, started, now, outcome),
         after: after.clone(),
     };
-    ctx.store.settle_delivery(settled).await?;
+    let disabled = ctx.store.settle_delivery(settled).await?;
     crash_point!("publish.after_commit");
-    Ok(after)
+    Ok(Done { after, disabled })
 }
 
 fn attempt(delivery: &Delivery, started: Timestamp, now: Timestamp, outcome: Outcome) -> Attempt {
@@ -80,21 +89,35 @@ fn attempt(delivery: &Delivery, started: Timestamp, now: Timestamp, outcome: Out
 
 /// A delivery out of tries is told, and so is an endpoint that says it is gone. A dead operator event begets none.
 fn operator_events(delivery: &Delivery, after: &After, now: Timestamp) -> Vec<NewEvent> {
-    let kinds: &[EventKind] = match after {
-        After::Delivered | After::RetryAt(_) => &[],
-        After::Dead => &[EventKind::DeliveryDead],
-        After::Gone => &[EventKind::DeliveryDead, EventKind::EndpointDisabled],
+    let Some(dead) = after.dead_reason() else {
+        return vec![];
     };
-    let wanted =
-        |kind: &&EventKind| !(delivery.event.kind.is_operator() && **kind == EventKind::DeliveryDead);
-    kinds
-        .iter()
-        .filter(wanted)
-        .map(|kind| operator_event(*kind, delivery, now))
-        .collect()
+    let mut events = vec![];
+    if !delivery.event.kind.is_operator() {
+        events.push(operator_event(
+            EventKind::DeliveryDead,
+            dead.as_str(),
+            delivery,
+            now,
+        ));
+    }
+    if *after == After::Gone {
+        events.push(disabling(DisabledReason::Gone, delivery, now));
+    }
+    events
 }
 
-fn operator_event(kind: EventKind, delivery: &Delivery, now: Timestamp) -> NewEvent {
+/// Whether a failure is the last straw is known only where the endpoint's other tries are.
+fn given_up(delivery: &Delivery, after: &After, now: Timestamp) -> Option<NewEvent> {
+    let may_be = matches!(after, After::RetryAt(_) | After::Dead);
+    may_be.then(|| disabling(DisabledReason::Failing, delivery, now))
+}
+
+fn disabling(reason: DisabledReason, delivery: &Delivery, now: Timestamp) -> NewEvent {
+    operator_event(EventKind::EndpointDisabled, reason.as_str(), delivery, now)
+}
+
+fn operator_event(kind: EventKind, reason: &str, delivery: &Delivery, now: Timestamp) -> NewEvent {
     NewEvent {
         id: operator_event_id(kind, &delivery.endpoint.id, &delivery.event.id),
         kind,
@@ -105,6 +128,7 @@ fn operator_event(kind: EventKind, delivery: &Delivery, now: Timestamp) -> NewEv
         data: EventData {
             endpoint: Some(delivery.endpoint.id.0.clone()),
             event: Some(delivery.event.id.as_str().to_owned()),
+            reason: Some(reason.to_owned()),
             ..EventData::default()
         },
     }

@@ -74,6 +74,8 @@ pub struct Loop {
 
 /// Longest sleep without a look: a net under lost wake-ups.
 const IDLE: Duration = Duration::from_secs(30);
+/// Between two looks at rows that are due and cannot be claimed.
+const UNCLAIMABLE: Duration = Duration::from_millis(250);
 /// After a failed claim: the store is in trouble, and says so elsewhere.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -141,10 +143,13 @@ async fn claim<W: Work>(work: &W, env: &Loop, slots: &Semaphore) -> Result<Claim
         return Ok(Claimed::Some(leases));
     }
     work.idle(now);
-    let next = env.store.next_due(W::QUEUE).await?;
-    let pause = next.map_or(IDLE, |at| at.since(env.clock.now()).min(IDLE));
-    // Due and yet not claimable (a disabled endpoint's delivery, a full endpoint): do not spin on it.
-    Ok(Claimed::Nothing(pause.max(Duration::from_millis(20))))
+    Ok(Claimed::Nothing(match env.store.next_due(W::QUEUE).await? {
+        None => IDLE,
+        // Due and yet not claimable (an endpoint with no room, an event that waits for another of its task): what
+        // frees it rings the bell, so there is no need to spin on it.
+        Some(at) if at <= now => UNCLAIMABLE,
+        Some(at) => at.since(env.clock.now()).clamp(Duration::from_millis(1), IDLE),
+    }))
 }
 
 async fn wait_for_slot(env: &Loop, slots: &Semaphore) {

@@ -211,9 +211,6 @@ async fn an_endpoint_with_faults_is_refused_with_all_of_them() {
         refused.is_problem(422, "invalid_endpoint");
         assert_eq!(refused.faults(), [("/url", "not_allowed")], "{forbidden}");
     }
-    post(json!({"url": url, "format": "cloudevents"}))
-        .await
-        .is_problem(422, "not_supported_yet");
     post(json!([])).await.is_problem(422, "invalid_endpoint");
     assert_eq!(service.get("/v1/endpoints").await.body["data"], json!([]));
     let own = post(json!({"url": url, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "from": 1})).await;

@@ -90,7 +90,7 @@ async fn an_unknown_address_or_method_is_a_problem_too() {
     let cases = [
         (Method::DELETE, "/v1/tasks", "GET, HEAD, POST"),
         (Method::POST, "/v1/events", "GET, HEAD"),
-        (Method::PATCH, "/v1/endpoints/ep_1", "GET, HEAD, DELETE"),
+        (Method::PUT, "/v1/endpoints/ep_1", "GET, HEAD, PATCH, DELETE"),
         (Method::POST, "/readyz", "GET, HEAD"),
     ];
     for (method, path, allow) in cases {

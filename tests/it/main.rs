@@ -5,6 +5,7 @@ mod deadlines;
 mod harness;
 mod http_assets;
 mod http_callback;
+mod http_endpoints;
 mod http_events;
 mod http_faults;
 mod http_limits;

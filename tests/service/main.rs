@@ -3,6 +3,7 @@
 mod backlog; // much that waits, and what is asked for by hand
 mod bodies; // requests that are not proper
 mod canary; // secrets stay secret
+mod consumers; // one bad among good ones
 mod containers; // what every container tells, and what a cut one comes to
 mod cutter; // a relay that hangs up in the middle
 mod disk; // no room left

@@ -71,6 +71,11 @@ async fn g7_a_tasks_own_webhook_gets_each_result_in_the_providers_shape_and_the_
     );
     assert_eq!(error["code"], serve.task(&uuid(0)).await["failures"][0]["code"]);
 
+    assert!(
+        taken.iter().all(|c| c.raw.len() < 20_000),
+        "small, never inline media"
+    );
+
     // Repeated until taken, under one id; at least once, dedupe by it.
     let calls = hook.calls();
     let refused: Vec<_> = calls.iter().filter(|c| c.status >= 300).collect();

@@ -2,7 +2,7 @@
 
 use catchment::domain::asset::{ObjectKey, SourceUrl, Stored};
 use catchment::domain::backoff::Jitter;
-use catchment::domain::delivery::{Endpoint, Format, Secret};
+use catchment::domain::delivery::{Endpoint, Secret};
 use catchment::domain::event::EventKind;
 use catchment::domain::file::{Asked, CopyOutcome, Policy, TaskFile};
 use catchment::domain::ids::{AssetId, Digest, EndpointId, ResultId, TaskId, Tenant};
@@ -247,16 +247,12 @@ pub fn receipt(n: u32, body: &str, now: Timestamp) -> NewReceipt {
 }
 
 pub fn endpoint(n: u8, owner: &Tenant, types: &[EventKind], cursor: u64) -> Endpoint {
+    let url = "https://hooks.example.com/".to_owned();
+    let id = EndpointId::new([n; 16]);
     Endpoint {
-        id: EndpointId::new([n; 16]),
-        tenant: owner.clone(),
-        url: "https://hooks.example.com/".to_owned(),
         types: types.to_vec(),
-        format: Format::Standard,
-        secret: Secret(vec![n; 32]),
-        created_at: at(0),
-        disabled_at: None,
         cursor,
+        ..Endpoint::new(id, owner.clone(), url, Secret(vec![n; 32]), at(0))
     }
 }
 

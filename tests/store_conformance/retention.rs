@@ -153,6 +153,8 @@ pub async fn g7_an_event_stays_until_its_enabled_endpoints_have_it(s: &impl Whol
             attempt,
             after,
             events,
+            if_given_up: None,
+            jitter: J,
         };
         s.settle_delivery(settled).await.unwrap();
     };
@@ -182,6 +184,8 @@ pub async fn g7_an_event_stays_until_its_enabled_endpoints_have_it(s: &impl Whol
         },
         after: After::Gone,
         events: vec![],
+        if_given_up: None,
+        jitter: J,
     };
     s.settle_delivery(gone).await.unwrap();
     assert_eq!(remove_events(s, at(50)).await, 1);

@@ -30,8 +30,8 @@ def verifies(verifier, body, headers):
 def altered(body, headers):
     """The same delivery with one thing changed, by name."""
     signature = headers["webhook-signature"]
-    # Not the last digit: two of its bits mean nothing.
-    flipped = signature[:5] + ("A" if signature[5] != "A" else "B") + signature[6:]
+    # Not the last digits, two of whose bits mean nothing; of every signature, since one that verifies is enough.
+    flipped = " ".join(s[:5] + ("A" if s[5] != "A" else "B") + s[6:] for s in signature.split(" "))
     return {
         "body": (body.replace(b'"type"', b'"typo"', 1), headers),
         "id": (body, {**headers, "webhook-id": headers["webhook-id"] + "0"}),
@@ -54,6 +54,7 @@ class Receiver(BaseHTTPRequestHandler):
         }
         event = json.loads(body)
         told = {"id": headers["webhook-id"], "event": event, "verifiedBy": by, "refused": refused}
+        told["signatures"] = len(headers["webhook-signature"].split(" "))
         with PRINTING:
             print(json.dumps(told), flush=True)
         self.send_response(204 if by else 401)

@@ -1,44 +1,88 @@
 //! Subscribers, and turning the log into their deliveries.
 
+use super::deliveries::BEHIND_MS;
 use super::events::{events_after, last_sequence};
 use super::fault::{Fault, corrupt, is_unique_violation};
 use super::json;
 use super::rows::{Cells, int, ms, opt_ms, word};
 use crate::domain::delivery::{Endpoint, Format, Secret};
+use crate::domain::endpoint::{Change, Disabled, DisabledReason, Health, OldSecret};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::ids::{EndpointId, Tenant};
 use crate::domain::time::Timestamp;
 use crate::ports::store::FannedOut;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::collections::HashMap;
 use std::time::Duration;
 
-const ENDPOINT_COLUMNS: &str =
-    "id, public_id, tenant, url, types, format, secret, created_at, disabled_at, cursor";
+const ENDPOINT_COLUMNS: &str = "id, public_id, tenant, url, types, labels, models, format, secret, old_secret, \
+     old_secret_until, created_at, disabled_at, disabled_reason, cursor, failures, failing_since, down_since, rests_until";
 
 pub(super) fn create_endpoint(conn: &Connection, endpoint: &Endpoint) -> Result<(), Fault> {
-    let types: Vec<&str> = endpoint.types.iter().map(|k| k.as_str()).collect();
     let inserted = conn
         .prepare_cached(
-            "INSERT INTO endpoints (public_id, tenant, url, types, format, secret, created_at, disabled_at, cursor) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO endpoints (public_id, tenant, url, types, format, secret, created_at, cursor) \
+             VALUES (?1, ?2, '', '[]', '', x'', ?3, ?4)",
         )?
         .execute(params![
             endpoint.id.0,
             endpoint.tenant.0,
-            endpoint.url,
-            json::to_text(&types),
-            endpoint.format.as_str(),
-            endpoint.secret.0,
             ms(endpoint.created_at),
-            opt_ms(endpoint.disabled_at),
             int(endpoint.cursor),
         ]);
     match inserted {
-        Ok(_) => Ok(()),
+        Ok(_) => write_endpoint(conn, conn.last_insert_rowid(), endpoint),
         Err(e) if is_unique_violation(&e) => Err(corrupt("endpoints", &endpoint.id, e)),
         Err(e) => Err(e.into()),
     }
+}
+
+/// All but what never changes, and the cursor, which the fan-out moves.
+fn write_endpoint(conn: &Connection, key: i64, e: &Endpoint) -> Result<(), Fault> {
+    let types: Vec<&str> = e.types.iter().map(|k| k.as_str()).collect();
+    conn.prepare_cached(
+        "UPDATE endpoints SET url = :url, types = :types, labels = :labels, models = :models, format = :format, \
+         secret = :secret, old_secret = :old_secret, old_secret_until = :old_secret_until, \
+         disabled_at = :disabled_at, disabled_reason = :disabled_reason WHERE id = :id",
+    )?
+    .execute(named_params! {
+        ":id": key,
+        ":url": e.url,
+        ":types": json::to_text(&types),
+        ":labels": json::labels_text(&e.labels),
+        ":models": json::to_text(&e.models),
+        ":format": e.format.as_str(),
+        ":secret": e.secret.0,
+        ":old_secret": e.old_secret.as_ref().map(|old| &old.secret.0),
+        ":old_secret_until": opt_ms(e.old_secret.as_ref().map(|old| old.until)),
+        ":disabled_at": opt_ms(e.disabled.map(|d| d.at)),
+        ":disabled_reason": e.disabled.map(|d| d.reason.as_str()),
+    })?;
+    write_health(conn, key, &e.health)
+}
+
+pub(super) fn write_health(conn: &Connection, key: i64, health: &Health) -> Result<(), Fault> {
+    conn.prepare_cached(
+        "UPDATE endpoints SET failures = ?2, failing_since = ?3, down_since = ?4, rests_until = ?5 WHERE id = ?1",
+    )?
+    .execute(params![
+        key,
+        health.failures,
+        opt_ms(health.failing_since),
+        opt_ms(health.down_since),
+        opt_ms(health.rests_until),
+    ])?;
+    Ok(())
+}
+
+/// The last columns of a row that has them.
+pub(super) fn read_health(c: &mut Cells<'_, '_>) -> rusqlite::Result<Health> {
+    Ok(Health {
+        failures: c.next()?,
+        failing_since: c.opt_at()?,
+        down_since: c.opt_at()?,
+        rests_until: c.opt_at()?,
+    })
 }
 
 /// The row key with the endpoint.
@@ -46,10 +90,10 @@ fn read_endpoint(row: &Row<'_>) -> Result<(i64, Endpoint), Fault> {
     let mut c = Cells::of(row);
     let key = c.next()?;
     let id = EndpointId(c.next()?);
+    let unreadable = |e: serde_json::Error| corrupt("endpoints", &id, e);
     let tenant = Tenant(c.next()?);
     let url = c.next()?;
-    let types: Vec<String> =
-        serde_json::from_str(&c.next::<String>()?).map_err(|e| corrupt("endpoints", &id, e))?;
+    let types: Vec<String> = serde_json::from_str(&c.next::<String>()?).map_err(unreadable)?;
     let types = types
         .iter()
         .map(|t| word(EventKind::parse, t, "endpoints", &id))
@@ -58,14 +102,35 @@ fn read_endpoint(row: &Row<'_>) -> Result<(i64, Endpoint), Fault> {
         tenant,
         url,
         types,
+        labels: serde_json::from_str(&c.next::<String>()?).map_err(unreadable)?,
+        models: serde_json::from_str(&c.next::<String>()?).map_err(unreadable)?,
         format: word(Format::parse, &c.next::<String>()?, "endpoints", &id)?,
         secret: Secret(c.next()?),
+        old_secret: old_secret(c.next()?, c.opt_at()?),
         created_at: c.at()?,
-        disabled_at: c.opt_at()?,
+        disabled: disabled(&id, c.opt_at()?, c.next()?)?,
         cursor: c.count()?,
+        health: read_health(&mut c)?,
         id,
     };
     Ok((key, endpoint))
+}
+
+fn old_secret(bytes: Option<Vec<u8>>, until: Option<Timestamp>) -> Option<OldSecret> {
+    let secret = Secret(bytes?);
+    until.map(|until| OldSecret { secret, until })
+}
+
+fn disabled(
+    id: &EndpointId,
+    at: Option<Timestamp>,
+    reason: Option<String>,
+) -> Result<Option<Disabled>, Fault> {
+    let (Some(at), Some(reason)) = (at, reason) else {
+        return Ok(None);
+    };
+    let reason = word(DisabledReason::parse, &reason, "endpoints", id)?;
+    Ok(Some(Disabled { at, reason }))
 }
 
 /// Of one tenant, or of all; oldest first, with their row keys.
@@ -83,11 +148,94 @@ pub(super) fn endpoints(conn: &Connection, tenant: Option<&Tenant>) -> Result<Ve
     Ok(endpoints)
 }
 
+/// One that is there, by its row key.
+pub(super) fn endpoint_by_key(conn: &Connection, key: i64) -> Result<Endpoint, Fault> {
+    let sql = format!("SELECT {ENDPOINT_COLUMNS} FROM endpoints WHERE id = ?1");
+    conn.prepare_cached(&sql)?
+        .query_row([key], |row| Ok(read_endpoint(row)))?
+        .map(|(_, endpoint)| endpoint)
+}
+
+pub(super) fn endpoint(
+    conn: &Connection,
+    tenant: &Tenant,
+    id: &EndpointId,
+) -> Result<Option<(i64, Endpoint)>, Fault> {
+    let sql = format!(
+        "SELECT {ENDPOINT_COLUMNS} FROM endpoints WHERE public_id = ?1 AND tenant = ?2 AND deleted = 0"
+    );
+    conn.prepare_cached(&sql)?
+        .query_row(params![id.0, tenant.0], |row| Ok(read_endpoint(row)))
+        .optional()?
+        .transpose()
+}
+
+pub(super) fn change_endpoint(
+    conn: &Connection,
+    tenant: &Tenant,
+    id: &EndpointId,
+    change: Change,
+    now: Timestamp,
+) -> Result<Option<Endpoint>, Fault> {
+    let Some((key, mut endpoint)) = endpoint(conn, tenant, id)? else {
+        return Ok(None);
+    };
+    let afresh = endpoint.change(change, now);
+    write_endpoint(conn, key, &endpoint)?;
+    if afresh {
+        hasten(conn, key, now)?;
+        look_again(conn, key, now)?;
+    }
+    Ok(Some(endpoint))
+}
+
+pub(super) fn rotate_secret(
+    conn: &Connection,
+    tenant: &Tenant,
+    id: &EndpointId,
+    new: Secret,
+    overlap: Duration,
+    now: Timestamp,
+) -> Result<Option<Endpoint>, Fault> {
+    let Some((key, mut endpoint)) = endpoint(conn, tenant, id)? else {
+        return Ok(None);
+    };
+    endpoint.rotate(new, overlap, now);
+    write_endpoint(conn, key, &endpoint)?;
+    Ok(Some(endpoint))
+}
+
+/// What waits for its next try is due now, or when its Retry-After is over.
+pub(super) fn hasten(conn: &Connection, key: i64, now: Timestamp) -> Result<(), Fault> {
+    conn.prepare_cached(
+        "UPDATE deliveries SET due_at = max(?2, coalesce(not_before, 0)) \
+         WHERE endpoint_id = ?1 AND send_at > ?2 AND status = 'waiting'",
+    )?
+    .execute(params![key, ms(now)])?;
+    Ok(())
+}
+
+/// Those behind an earlier event of their task are looked at anew: retention may have removed it meanwhile.
+fn look_again(conn: &Connection, key: i64, now: Timestamp) -> Result<(), Fault> {
+    conn.prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE endpoint_id = ?1 AND send_at = ?3")?
+        .execute(params![key, ms(now), BEHIND_MS])?;
+    Ok(())
+}
+
+/// Nothing that waits for its next try is overtaken by a later event of its task any more.
+pub(super) fn keep_order(conn: &Connection, key: i64) -> Result<(), Fault> {
+    conn.prepare_cached(
+        "UPDATE deliveries SET holds = 1 WHERE endpoint_id = ?1 AND send_at IS NOT NULL AND status = 'waiting'",
+    )?
+    .execute([key])?;
+    Ok(())
+}
+
 /// Its open deliveries go; the settled ones stay, and a husk of the row to name them, without URL or secret.
 pub(super) fn delete_endpoint(conn: &Connection, tenant: &Tenant, id: &EndpointId) -> Result<bool, Fault> {
     let key: Option<i64> = conn
         .prepare_cached(
-            "UPDATE endpoints SET deleted = 1, url = '', secret = x'' \
+            "UPDATE endpoints SET deleted = 1, url = '', secret = x'', old_secret = NULL \
              WHERE public_id = ?1 AND tenant = ?2 AND deleted = 0 RETURNING id",
         )?
         .query_row(params![id.0, tenant.0], |row| row.get(0))
@@ -98,11 +246,22 @@ pub(super) fn delete_endpoint(conn: &Connection, tenant: &Tenant, id: &EndpointI
     Ok(true)
 }
 
-pub(super) fn disable(conn: &Connection, key: i64, at: Timestamp) -> Result<(), Fault> {
-    conn.prepare_cached("UPDATE endpoints SET disabled_at = ?2 WHERE id = ?1 AND disabled_at IS NULL")?
-        .execute(params![key, ms(at)])?;
+pub(super) fn disable(
+    conn: &Connection,
+    key: i64,
+    at: Timestamp,
+    reason: DisabledReason,
+) -> Result<(), Fault> {
+    conn.prepare_cached(
+        "UPDATE endpoints SET disabled_at = ?2, disabled_reason = ?3 WHERE id = ?1 AND disabled_at IS NULL",
+    )?
+    .execute(params![key, ms(at), reason.as_str()])?;
     Ok(())
 }
+
+/// Deliveries made in one commit before the rest is left to the next: a hundred endpoints that each have a full page
+/// of the log before them would otherwise hold up every other write.
+const MAX_MADE: u64 = 2_000;
 
 /// Moves every enabled endpoint's cursor over at most `limit` events. Cursor and deliveries move together, so each
 /// event becomes at most one delivery per endpoint, and none is passed over.
@@ -120,9 +279,13 @@ pub(super) fn fan_out(
         deliveries: 0,
         more: false,
     };
-    for (key, endpoint) in endpoints(conn, None)? {
-        if endpoint.disabled_at.is_some() || endpoint.cursor >= last {
-            continue;
+    let mut behind = endpoints(conn, None)?;
+    behind.retain(|(_, e)| e.disabled.is_none() && e.cursor < last);
+    behind.sort_by_key(|(_, e)| e.cursor); // furthest behind first, so that each gets its turn
+    for (key, endpoint) in behind {
+        if out.deliveries >= MAX_MADE {
+            out.more = true;
+            break;
         }
         let page = match pages.entry(endpoint.cursor) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
@@ -144,7 +307,8 @@ pub(super) fn fan_out(
 
 fn insert_delivery(conn: &Connection, endpoint: i64, sequence: u64, due: Timestamp) -> Result<(), Fault> {
     conn.prepare_cached(
-        "INSERT INTO deliveries (event_sequence, endpoint_id, status, due_at) VALUES (?1, ?2, 'pending', ?3)",
+        "INSERT INTO deliveries (event_sequence, endpoint_id, status, due_at, task_id) \
+         SELECT sequence, ?2, 'pending', ?3, task_id FROM events WHERE sequence = ?1",
     )?
     .execute(params![int(sequence), endpoint, ms(due)])?;
     Ok(())

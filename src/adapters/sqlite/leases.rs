@@ -2,6 +2,7 @@
 //!
 //! A claim leaves `due_at` in the past, so a row whose lease lapses or is released is due at once.
 
+use super::deliveries::OPEN_ENDPOINTS;
 use super::fault::{Fault, corrupt};
 use super::inbox::open_receipts;
 use super::rows::{Cells, int, load_file, ms};
@@ -217,28 +218,30 @@ fn still_held(changed: usize) -> Result<(), Fault> {
 
 pub(super) fn next_due(conn: &Connection, queue: Queue) -> Result<Option<Timestamp>, Fault> {
     let at: Option<i64> = conn
-        .prepare_cached(next_due_sql(queue))?
+        .prepare_cached(&next_due_sql(queue))?
         .query_row([], |row| row.get(0))?;
     Ok(at.map(Timestamp::from_millis))
 }
 
-pub(super) fn next_due_sql(queue: Queue) -> &'static str {
+pub(super) fn next_due_sql(queue: Queue) -> String {
     match queue {
-        Queue::Submissions => "SELECT min(submit_at) FROM tasks WHERE submit_at IS NOT NULL",
-        Queue::Queries => {
-            // A woken task that somebody holds comes up again when that lease lapses, not before.
-            "SELECT min(at) FROM (SELECT min(query_at) AS at FROM tasks WHERE query_at IS NOT NULL \
+        Queue::Submissions => "SELECT min(submit_at) FROM tasks WHERE submit_at IS NOT NULL".to_owned(),
+        // A woken task that somebody holds comes up again when that lease lapses, not before.
+        Queue::Queries => "SELECT min(at) FROM (SELECT min(query_at) AS at FROM tasks WHERE query_at IS NOT NULL \
              UNION ALL SELECT * FROM (SELECT wake_at FROM tasks \
                WHERE wake_at IS NOT NULL AND lease_until IS NULL ORDER BY wake_at LIMIT 1) \
              UNION ALL SELECT min(lease_until) FROM tasks WHERE lease_until IS NOT NULL AND wake_at IS NOT NULL)"
+            .to_owned(),
+        Queue::Copies => "SELECT min(copy_at) FROM assets WHERE copy_at IS NOT NULL".to_owned(),
+        // An endpoint that rests is looked at when its rest is over, however much is due there.
+        Queue::Deliveries => format!(
+            "{OPEN_ENDPOINTS} SELECT min(max(coalesce(e.rests_until, 0), (SELECT min(d.send_at) FROM deliveries d \
+               WHERE d.endpoint_id = e.id AND d.send_at IS NOT NULL))) \
+             FROM open CROSS JOIN endpoints e ON e.id = open.id WHERE e.disabled_at IS NULL AND e.deleted = 0"
+        ),
+        Queue::TaskDeliveries => {
+            "SELECT min(send_at) FROM task_deliveries WHERE send_at IS NOT NULL".to_owned()
         }
-        Queue::Copies => "SELECT min(copy_at) FROM assets WHERE copy_at IS NOT NULL",
-        Queue::Deliveries => {
-            "SELECT min((SELECT min(d.send_at) FROM deliveries d \
-               WHERE d.endpoint_id = e.id AND d.send_at IS NOT NULL)) \
-             FROM endpoints e WHERE e.disabled_at IS NULL AND e.deleted = 0"
-        }
-        Queue::TaskDeliveries => "SELECT min(send_at) FROM task_deliveries WHERE send_at IS NOT NULL",
     }
 }
 

@@ -5,6 +5,7 @@
 mod accounts; // API keys
 mod checkpoint; // the log back into the file
 mod deliveries; // claimed per endpoint, settled under their lease
+mod delivery_log; // what came of them; sent again
 mod endpoints; // subscribers; the log into deliveries
 mod events; // the log
 mod fault; // driver errors, translated once
@@ -31,13 +32,15 @@ mod writer; // the one writer
 pub use migrate::{SCHEMA, Upgrade};
 pub use open::{OpenError, OpenOptions, Opened, Role, migrate};
 
-use crate::domain::delivery::{Delivery, Endpoint};
+use crate::domain::delivery::{Delivery, Endpoint, Secret};
+use crate::domain::endpoint::{Change, DisabledReason};
 use crate::domain::event::Event;
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{AssetId, Digest, EndpointId, TaskId, Tenant};
 use crate::domain::lease::{Fence, Lease};
 use crate::domain::time::Timestamp;
 use crate::domain::transition::Transition;
+use crate::ports::endpoints::{DeliveryPage, DeliveryQuery, Endpoints, Redrive, Redriven};
 use crate::ports::operator::{OperatorEntry, OperatorLog};
 use crate::ports::overdue::{Overdue, SendLimits};
 use crate::ports::sinks::Sinks;
@@ -350,7 +353,7 @@ impl Outbox for SqliteStore {
         .await
     }
 
-    async fn settle_delivery(&self, settled: SettledDelivery) -> Result<(), StoreError> {
+    async fn settle_delivery(&self, settled: SettledDelivery) -> Result<Option<DisabledReason>, StoreError> {
         self.write("settle_delivery", move |conn| {
             deliveries::settle_delivery(conn, &settled)
         })
@@ -380,6 +383,58 @@ impl Outbox for SqliteStore {
             endpoints::delete_endpoint(conn, &tenant, &id)
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Endpoints for SqliteStore {
+    async fn endpoint(&self, tenant: &Tenant, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        let found = self
+            .read("endpoint", move |conn| endpoints::endpoint(conn, &tenant, &id))
+            .await?;
+        Ok(found.map(|(_, endpoint)| endpoint))
+    }
+
+    async fn change_endpoint(
+        &self,
+        tenant: &Tenant,
+        id: &EndpointId,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.write("change_endpoint", move |conn| {
+            endpoints::change_endpoint(conn, &tenant, &id, change, now)
+        })
+        .await
+    }
+
+    async fn rotate_secret(
+        &self,
+        tenant: &Tenant,
+        id: &EndpointId,
+        new: Secret,
+        overlap: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.write("rotate_secret", move |conn| {
+            endpoints::rotate_secret(conn, &tenant, &id, new, overlap, now)
+        })
+        .await
+    }
+
+    async fn deliveries(&self, query: &DeliveryQuery) -> Result<Option<DeliveryPage>, StoreError> {
+        let query = query.clone();
+        self.read("deliveries", move |conn| delivery_log::deliveries(conn, &query))
+            .await
+    }
+
+    async fn redrive(&self, redrive: &Redrive) -> Result<Option<Redriven>, StoreError> {
+        let redrive = redrive.clone();
+        self.write("redrive", move |conn| delivery_log::redrive(conn, &redrive))
+            .await
     }
 }
 

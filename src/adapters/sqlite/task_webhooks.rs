@@ -140,6 +140,7 @@ fn claim_one(conn: &Connection, id: i64, c: &Claim) -> Result<Lease<Delivery>, F
         endpoint: TaskWebhook { url }.endpoint(event.tenant.clone(), event.at),
         event,
         attempt,
+        step: attempt,
     };
     Ok(Lease { item, epoch, until })
 }

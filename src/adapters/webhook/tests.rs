@@ -88,15 +88,14 @@ fn delivery(url: &str, format: Format) -> Delivery {
     Delivery {
         id: 1,
         endpoint: Endpoint {
-            id: EndpointId::new([1; 16]),
-            tenant: Tenant::default_tenant(),
-            url: url.to_owned(),
-            types: vec![],
             format,
-            secret: Secret(vec![9; 32]),
-            created_at: at,
-            disabled_at: None,
-            cursor: 0,
+            ..Endpoint::new(
+                EndpointId::new([1; 16]),
+                Tenant::default_tenant(),
+                url.to_owned(),
+                Secret(vec![9; 32]),
+                at,
+            )
         },
         event: Event {
             sequence: 41,
@@ -112,6 +111,7 @@ fn delivery(url: &str, format: Format) -> Delivery {
             },
         },
         attempt: 1,
+        step: 1,
     }
 }
 
@@ -150,6 +150,86 @@ async fn t13_the_signature_covers_exactly_the_bytes_sent() {
     ));
     let expected = serde_json::to_vec(&delivery.event.envelope()).unwrap();
     assert_eq!(asked.body, expected);
+}
+
+#[tokio::test]
+async fn t13_both_secrets_sign_while_receivers_move_over() {
+    let mut server = TestServer::start([Reply::answer(204, "", ""), Reply::answer(204, "", "")]).await;
+    let mut delivery = delivery(&server.url(), Format::Standard);
+    let now = Timestamp::from_millis(NOW_MS);
+    delivery
+        .endpoint
+        .rotate(Secret(vec![7; 32]), Duration::from_secs(60), now);
+    let sink = sink(PATIENT, &["127.0.0.0/8"]);
+    sink.deliver(&delivery).await;
+    let asked = server.asked().await;
+    let signatures = asked.header("webhook-signature").unwrap();
+    assert_eq!(signatures.split(' ').count(), 2);
+    let stamp_s = (NOW_MS + 60_000) / 1000;
+    for key in [7, 9] {
+        let (secret, id) = (Secret(vec![key; 32]), delivery.event.id.as_str());
+        assert!(
+            verify(&secret, id, stamp_s, &asked.body, signatures, stamp_s),
+            "{key}"
+        );
+    }
+    delivery.endpoint.old_secret.as_mut().unwrap().until = now;
+    sink.deliver(&delivery).await;
+    let asked = server.asked().await;
+    assert_eq!(asked.header("webhook-signature").unwrap().split(' ').count(), 1);
+}
+
+#[tokio::test]
+async fn a_ping_is_signed_and_tells_nothing() {
+    for (format, kind) in [
+        (Format::Standard, serde_json::json!("endpoint.test")),
+        (
+            Format::CloudEvents,
+            serde_json::json!("catchment.endpoint.test.v1"),
+        ),
+        (Format::Runware, serde_json::Value::Null),
+    ] {
+        let mut server = TestServer::start([Reply::answer(200, "", "ok")]).await;
+        let endpoint = delivery(&server.url(), format).endpoint;
+        let id = EventId::derive(&["ping"]);
+        let outcome = sink(PATIENT, &["127.0.0.0/8"]).ping(&endpoint, &id).await;
+        assert_eq!(outcome, Outcome::Delivered { status: 200 });
+        let asked = server.asked().await;
+        let stamp_s = (NOW_MS + 60_000) / 1000;
+        let signature = asked.header("webhook-signature").unwrap();
+        assert!(verify(
+            &endpoint.secret,
+            id.as_str(),
+            stamp_s,
+            &asked.body,
+            signature,
+            stamp_s
+        ));
+        let body: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
+        assert_eq!(body["type"], kind);
+    }
+}
+
+#[tokio::test]
+async fn t16_an_excerpt_keeps_no_secret() {
+    let key = "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+    let echo = format!("bad signature v1,{key} for token=hunter2 at https://h/?sig=abc");
+    let Outcome::Refused { excerpt, .. } = outcome_of(Reply::answer(401, "", &echo)).await else {
+        panic!("refused");
+    };
+    assert!(excerpt.starts_with("bad signature v1,["), "{excerpt}");
+    for secret in ["g0hM9SsE", "hunter2", "abc"] {
+        assert!(!excerpt.contains(secret), "{excerpt}");
+    }
+    // Cut in the middle of a secret: the rest of it is not shown either.
+    let long = format!("{}{key}{key}", "word ".repeat(203));
+    let Outcome::Refused { excerpt, .. } = outcome_of(Reply::answer(401, "", &long)).await else {
+        panic!("refused");
+    };
+    assert!(
+        !excerpt.contains("g0h") && excerpt.len() <= MAX_EXCERPT_BYTES,
+        "{excerpt}"
+    );
 }
 
 #[tokio::test]

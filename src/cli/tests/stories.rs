@@ -275,3 +275,93 @@ fn an_endpoint_is_made_and_deleted_by_id() {
     assert!(asked[0].ends_with(r#"{"url":"https://a/"}"#), "{}", asked[0]);
     assert!(asked[1].starts_with("DELETE /v1/endpoints/ep_1 "), "{}", asked[1]);
 }
+
+#[test]
+fn an_endpoint_is_changed_rotated_and_tested() {
+    let endpoint = r#"{"id":"ep_1","url":"https://a/","secret":"whsec_x"}"#;
+    let tested = |delivered: bool| {
+        ok(&format!(
+            r#"{{"id":"evt_1","delivered":{delivered},"status":401}}"#
+        ))
+    };
+    let (url, requests) = service(vec![ok(endpoint), ok(endpoint), tested(true), tested(false)]);
+    let change = [
+        "endpoints",
+        "change",
+        "ep_1",
+        "--enable",
+        "--any-model",
+        "--type",
+        "asset.archived",
+    ];
+    assert_eq!(outcome(&change, &url).0, Exit::Ok);
+    assert_eq!(
+        outcome(&["endpoints", "rotate", "ep_1", "--overlap", "2h"], &url).0,
+        Exit::Ok
+    );
+    assert_eq!(outcome(&["endpoints", "test", "ep_1"], &url).0, Exit::Ok);
+    assert_eq!(
+        outcome(&["endpoints", "test", "ep_1", "--json"], &url).0,
+        Exit::Failure
+    );
+    let asked: Vec<String> = requests.iter().collect();
+    assert!(asked[0].starts_with("PATCH /v1/endpoints/ep_1 "), "{}", asked[0]);
+    assert!(
+        asked[0].ends_with(r#"{"disabled":false,"models":null,"types":["asset.archived"]}"#),
+        "{}",
+        asked[0]
+    );
+    assert!(
+        asked[1].starts_with("POST /v1/endpoints/ep_1/rotate "),
+        "{}",
+        asked[1]
+    );
+    assert!(asked[1].ends_with(r#"{"overlap":"7200s"}"#), "{}", asked[1]);
+    assert!(
+        asked[2].starts_with("POST /v1/endpoints/ep_1/test "),
+        "{}",
+        asked[2]
+    );
+    // Nothing to change, or a secret that nobody would see: said before anything is asked.
+    assert!(Cli::try_parse_from(["catchment", "endpoints", "change", "ep_1"]).is_err());
+    assert_eq!(
+        outcome(&["endpoints", "rotate", "ep_1", "--quiet"], &url).0,
+        Exit::Usage
+    );
+}
+
+#[test]
+fn deliveries_are_listed_and_sent_again() {
+    let page = |next: &str| {
+        ok(&format!(
+            r#"{{"data":[{{"id":"dlv_1","event":"evt_1","status":"dead","attempts":[{{"number":1,"status":500}}]}}],"nextCursor":{next}}}"#
+        ))
+    };
+    let redriven = || answer("202 Accepted", "", r#"{"redriven":2}"#);
+    let (url, requests) = service(vec![page("\"c1\""), page("null"), redriven(), redriven()]);
+    let list = [
+        "endpoints",
+        "deliveries",
+        "ep_1",
+        "--status",
+        "dead",
+        "--all",
+        "--attempts",
+    ];
+    assert_eq!(outcome(&list, &url).0, Exit::Ok);
+    let one = ["endpoints", "redrive", "ep_1", "--event", "evt_1"];
+    assert_eq!(outcome(&one, &url).0, Exit::Ok);
+    let all = ["endpoints", "redrive", "ep_1", "--all", "--yes"];
+    assert_eq!(outcome(&all, &url).0, Exit::Ok);
+    let asked: Vec<String> = requests.iter().collect();
+    assert!(
+        asked[0].starts_with("GET /v1/endpoints/ep_1/deliveries?status=dead&limit=200 "),
+        "{}",
+        asked[0]
+    );
+    assert!(asked[1].contains("cursor=c1"), "{}", asked[1]);
+    assert!(asked[2].ends_with(r#"{"event":"evt_1"}"#), "{}", asked[2]);
+    assert!(asked[3].ends_with(r#"{"all":true}"#), "{}", asked[3]);
+    // Something must be named.
+    assert!(Cli::try_parse_from(["catchment", "endpoints", "redrive", "ep_1"]).is_err());
+}

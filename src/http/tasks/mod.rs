@@ -12,14 +12,12 @@ pub mod webhook; // a task's own webhook: where it may lead, sending again // a 
 pub use view::TaskView;
 
 use super::error::ApiError;
-use super::query::Query;
+use super::query::{Query, cursor};
 use super::{Api, openapi};
 use crate::domain::ids::TaskId;
 use crate::domain::task::TaskStatus;
 use crate::ports::store::TaskQuery;
 use actix_web::{HttpRequest, HttpResponse, web};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -67,7 +65,7 @@ pub async fn list(req: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse,
         since: query.instant("since"),
         until: query.instant("until"),
         limit: query.limit(DEFAULT_LIMIT, MAX_LIMIT),
-        cursor: query.parsed("cursor", "`nextCursor` of another page", read_cursor),
+        cursor: query.cursor(),
     };
     query.finish()?;
     let page = api.store.tasks(&wanted).await?;
@@ -113,29 +111,4 @@ pub async fn show(
         .await?;
     let timeline = api.store.timeline(id).await?;
     Ok(HttpResponse::Ok().json(TaskView::of(file).with_timeline(timeline)))
-}
-
-/// Opaque to clients: what it holds may change.
-fn cursor(position: u64) -> String {
-    URL_SAFE_NO_PAD.encode(position.to_be_bytes())
-}
-
-fn read_cursor(text: &str) -> Option<u64> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    Some(u64::from_be_bytes(bytes.try_into().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_is_read_back_and_nothing_else_is() {
-        for position in [0, 1, u64::MAX] {
-            assert_eq!(read_cursor(&cursor(position)), Some(position));
-        }
-        for other in ["", "1", "AAAAAAAAAAA=", "****", "AAAAAAAAAAAAAA"] {
-            assert_eq!(read_cursor(other), None, "{other}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! `POST /v1/tasks/{taskUUID}/retry` and `POST /v1/tasks/retry`: a new round for what is expired or failed.
 
-use super::{TaskView, cursor, read_cursor};
+use super::super::query::{cursor, read_cursor};
+use super::TaskView;
 use crate::domain::asset::AssetReason;
 use crate::domain::ids::TaskId;
 use crate::domain::task::{TaskReason, TaskStatus};

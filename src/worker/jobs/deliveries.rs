@@ -2,18 +2,16 @@
 
 use super::Shared;
 use crate::domain::delivery::{After, Delivery, Schedule};
+use crate::domain::endpoint::MAX_AT_ONCE;
 use crate::domain::lease::Lease;
 use crate::ports::sink::Sink;
 use crate::ports::store::{Claim, Held, Queue, StoreError};
-use crate::steps::publish::{Publish, deliver};
+use crate::steps::publish::{Done, Publish, deliver};
 use crate::telemetry::metrics::DeliveryOutcome;
 use crate::worker::Work;
 use async_trait::async_trait;
 use std::sync::Arc;
 use tracing::{error, info, warn};
-
-/// Tries of one endpoint at the same time: a slow one holds at most these slots, never all.
-const PER_ENDPOINT: u32 = 8;
 
 pub struct Deliveries {
     pub shared: Shared,
@@ -27,7 +25,7 @@ impl Work for Deliveries {
     const QUEUE: Queue = Queue::Deliveries;
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<Delivery>>, StoreError> {
-        self.shared.store.claim_deliveries(claim, PER_ENDPOINT).await
+        self.shared.store.claim_deliveries(claim, MAX_AT_ONCE).await
     }
 
     fn held(lease: &Lease<Delivery>) -> Held {
@@ -50,17 +48,24 @@ impl Work for Deliveries {
                 schedule: &self.schedule,
             };
             match deliver(&ctx, lease).await {
-                Ok(After::Delivered) => {
-                    s.metrics.delivery(DeliveryOutcome::Delivered);
-                    info!(%event, %endpoint, attempt, "delivered");
-                }
-                Ok(After::RetryAt(at)) => {
-                    s.metrics.delivery(DeliveryOutcome::Retry);
-                    warn!(%event, %endpoint, attempt, retry_at = %at, "delivery failed, tried again");
-                }
-                Ok(After::Dead | After::Gone) => {
-                    s.metrics.delivery(DeliveryOutcome::Dead);
-                    error!(%event, %endpoint, attempt, "delivery dead");
+                Ok(Done { after, disabled }) => {
+                    match after {
+                        After::Delivered => {
+                            s.metrics.delivery(DeliveryOutcome::Delivered);
+                            info!(%event, %endpoint, attempt, "delivered");
+                        }
+                        After::RetryAt(at) => {
+                            s.metrics.delivery(DeliveryOutcome::Retry);
+                            warn!(%event, %endpoint, attempt, retry_at = %at, "delivery failed, tried again");
+                        }
+                        After::Dead | After::Gone => {
+                            s.metrics.delivery(DeliveryOutcome::Dead);
+                            error!(%event, %endpoint, attempt, "delivery dead");
+                        }
+                    }
+                    if let Some(reason) = disabled {
+                        error!(%endpoint, reason = reason.as_str(), "endpoint disabled; its events are kept");
+                    }
                 }
                 Err(StoreError::LeaseLost) => warn!(%event, %endpoint, "delivery dropped: lease lost"),
                 Err(e) => {

@@ -8,8 +8,9 @@ use catchment::adapters::manual_clock::ManualClock;
 use catchment::adapters::sqlite::{OpenOptions, Role, SqliteStore};
 use catchment::adapters::system::{SystemClock, SystemRng};
 use catchment::domain::address::{AddressRule, GuardError, Purpose, check_url};
+use catchment::domain::delivery::{Delivery, Endpoint, Outcome};
 use catchment::domain::file::Policy;
-use catchment::domain::ids::{Digest, TaskId, Tenant};
+use catchment::domain::ids::{Digest, EventId, TaskId, Tenant};
 use catchment::domain::time::Timestamp;
 use catchment::domain::token::CallbackKeys;
 use catchment::http::server::{Deadlines, Listeners, Running, ServerLimits, start};
@@ -18,6 +19,7 @@ use catchment::ports::BoxError;
 use catchment::ports::clock::Clock;
 use catchment::ports::health::Health;
 use catchment::ports::links::{LinkTo, Links};
+use catchment::ports::sink::Sink;
 use catchment::ports::store::{Accounts as _, NewApiKey};
 use catchment::ports::wake::Wakeups;
 use catchment::telemetry::Metrics;
@@ -129,6 +131,7 @@ impl Service {
             policy: policy(),
             metrics: metrics.clone(),
             endpoint_check: Arc::new(Rules),
+            sink: Arc::new(Takes),
             links: Arc::new(PlainLinks),
         };
         let listeners = Listeners {
@@ -280,6 +283,20 @@ impl EndpointCheck for Rules {
     async fn check(&self, url: &Url) -> Result<(), GuardError> {
         assert!(url.host_str() != Some("panic.example"), "asked to panic");
         check_url(url, Purpose::Endpoint, &AddressRule::default()).map(drop)
+    }
+}
+
+/// Takes whatever it gets.
+struct Takes;
+
+#[async_trait]
+impl Sink for Takes {
+    async fn deliver(&self, _: &Delivery) -> Outcome {
+        Outcome::Delivered { status: 204 }
+    }
+
+    async fn ping(&self, _: &Endpoint, _: &EventId) -> Outcome {
+        Outcome::Delivered { status: 204 }
     }
 }
 
