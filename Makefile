@@ -52,6 +52,16 @@ check: ## What CI runs: tests, formatting, lints, layers
 build: setup ## The release binary, target/release/catchment
 	$(CARGO) build --locked --release
 
+.PHONY: bench large
+bench: setup ## Measure against the goals and other tools (20 minutes; BENCH_ONLY=a,c BENCH_ROUNDS=5)
+	@benches/setup
+	$(CARGO) build --locked --release --bin catchment --example bench-tool
+	@benches/bench.py
+
+large: setup ## 16 and 64 × 200 MiB, 200 × 5 MiB and 2 GiB through the real binary, on facts
+	$(CARGO) build --locked --release --bin catchment --example bench-tool
+	@benches/large.py
+
 openapi: ## Write openapi.json anew from the code
 	UPDATE_OPENAPI=1 $(CARGO) test --locked --lib openapi
 

@@ -2,6 +2,7 @@
 //! adapter.
 
 pub mod assemble; // the parts put together: Service
+mod copying; // threads for copies, at a lower priority
 #[cfg(feature = "dev")]
 mod dev; // everything on one machine
 mod keyfile; // callback keys under `data.dir`

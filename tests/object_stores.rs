@@ -17,6 +17,7 @@ use outside::bucket::Bucket;
 use outside::seaweed::{ACCESS_KEY, SECRET_KEY};
 use outside::stores::{Kind, ObjectStore};
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 const MIB: usize = 1024 * 1024;
@@ -76,9 +77,16 @@ fn options(bucket: &Bucket, endpoint: &str) -> S3Options {
 }
 
 async fn put(blobs: &S3Blobs, key: &str, bytes: &[u8]) -> Result<(), BlobError> {
-    blobs
-        .put_stream(described(key, Some(bytes.len())), whole(bytes))
-        .await
+    put_as(blobs, key, bytes, Digest::of(bytes)).await
+}
+
+/// As the copier does: it has hashed the bytes by itself, and tells.
+async fn put_as(blobs: &S3Blobs, key: &str, bytes: &[u8], digest: Digest) -> Result<(), BlobError> {
+    let put = Put {
+        sha256: Some(Arc::new(OnceLock::from(digest))),
+        ..described(key, Some(bytes.len()))
+    };
+    blobs.put_stream(put, whole(bytes)).await
 }
 
 async fn compare(blobs: &S3Blobs, key: &str, bytes: &[u8]) -> Compared {
@@ -93,6 +101,7 @@ fn described(key: &str, size: Option<usize>) -> Put {
         size_bytes: size.map(|n| n as u64),
         content_type: "video/mp4".to_owned(),
         metadata: vec![("task-uuid".to_owned(), "t-1".to_owned())],
+        sha256: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The parts put together, started in order and stopped in order.
 
+use super::copying::CopyThreads;
 use super::{AppError, keyfile, outlets, probe};
 use crate::adapters::guard::{GuardSettings, GuardedClient};
 use crate::adapters::runware::{RunwareClient, RunwareOptions};
@@ -24,7 +25,7 @@ use crate::ports::links::Links;
 use crate::ports::provider::Provider;
 use crate::ports::sink::Sink;
 use crate::ports::source::Sources;
-use crate::ports::store::{Accounts as _, Leases as _};
+use crate::ports::store::{Accounts as _, Inbox, Leases as _};
 use crate::ports::wake::Wakeups;
 use crate::steps::retain::Keep;
 use crate::telemetry::Metrics;
@@ -37,6 +38,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tracing::{info, warn};
 use url::Url;
 
@@ -46,6 +48,8 @@ pub struct Assembly {
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub s3_access: Access,
+    /// In the place of the store's own inbox: only to measure what storing callbacks costs.
+    pub inbox: Option<Arc<dyn Inbox>>,
     /// How long sources are waited for.
     pub patience: Patience,
 }
@@ -57,6 +61,7 @@ impl Assembly {
             clock: Arc::new(SystemClock::start()),
             rng: Arc::new(SystemRng),
             s3_access: Access::DefaultChain,
+            inbox: None,
             patience: Patience::default(),
         }
     }
@@ -66,6 +71,8 @@ impl Assembly {
 struct OutsideOptions {
     blobs: Arc<S3Blobs>,
     patience: Patience,
+    /// Where copies run.
+    copying: Handle,
 }
 
 /// A running service.
@@ -76,6 +83,7 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     http: http::server::Running,
     workers: Workers,
+    _copying: CopyThreads,
 }
 
 /// A lease outlives a stall of a few seconds; a killed worker's work is taken up after it.
@@ -103,6 +111,7 @@ impl Service {
             clock,
             rng,
             s3_access,
+            inbox,
             patience,
         } = assembly;
         settings.check(Purpose::Serve)?;
@@ -124,12 +133,26 @@ impl Service {
             policy: Arc::new(policy(&settings)),
         };
         let guard = guarded_client(&settings)?;
+        let inbox = inbox.unwrap_or_else(|| store.clone());
         let blobs = Arc::new(S3Blobs::connect(s3_options(&settings, s3_access)).await);
         let sink = webhooks(&settings, &shared, &guard, blobs.clone()).await?;
-        let http = start_http(&settings, &shared, &keys, &guard, blobs.clone(), sink.clone())?;
+        let http = start_http(
+            &settings,
+            &shared,
+            inbox,
+            &keys,
+            &guard,
+            blobs.clone(),
+            sink.clone(),
+        )?;
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
-        let outside = OutsideOptions { blobs, patience };
+        let copying = CopyThreads::start()?;
+        let outside = OutsideOptions {
+            blobs,
+            patience,
+            copying: copying.handle().clone(),
+        };
         start_workers(&mut workers, &settings, &shared, keys, base, sink, outside).await?;
         outlets::start(&mut workers, &settings, &shared).await?;
         let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
@@ -142,6 +165,7 @@ impl Service {
             clock,
             http,
             workers,
+            _copying: copying,
         })
     }
 
@@ -238,6 +262,7 @@ fn tell_opened(store: &SqliteStore) {
 fn start_http(
     settings: &Settings,
     shared: &Shared,
+    inbox: Arc<dyn Inbox>,
     keys: &CallbackKeys,
     guard: &GuardedClient,
     links: Arc<dyn Links>,
@@ -245,6 +270,7 @@ fn start_http(
 ) -> Result<http::server::Running, AppError> {
     let ports = Ports {
         store: shared.store.clone(),
+        inbox,
         clock: shared.clock.clone(),
         rng: shared.rng.clone(),
         wakeups: shared.wakeups.clone(),
@@ -416,7 +442,8 @@ async fn start_workers(
         max_object_bytes: settings.archive.max_object_size.0,
         pace: Pace::new(settings.archive.concurrency, again),
     };
-    workers.start("archive", copies, env(settings.archive.concurrency));
+    let concurrency = settings.archive.concurrency;
+    workers.start_on(&outside.copying, "archive", copies, env(concurrency));
     let task_deliveries = TaskDeliveries {
         shared: shared.clone(),
         sink: sink.clone(),

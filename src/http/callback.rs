@@ -88,8 +88,8 @@ async fn take(
             return (CallbackResult::BadBody, Err(e));
         }
     };
-    let (store, clock) = (&*api.store, &*api.clock);
-    match steps::receive::receive(store, clock, &api.wakeups, &api.policy, task, body).await {
+    let (inbox, tasks, clock) = (&*api.inbox, &*api.store, &*api.clock);
+    match steps::receive::receive(inbox, tasks, clock, &api.wakeups, &api.policy, task, body).await {
         Ok(recorded) => {
             tracing::debug!(http.route = ROUTE, task.id = %task, "callback {recorded:?}");
             (result_of(recorded), Ok(received()))

@@ -36,7 +36,7 @@ use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
 use crate::ports::links::Links;
 use crate::ports::sink::Sink;
-use crate::ports::store::{EventPage, EventQuery, Store, StoreError};
+use crate::ports::store::{EventPage, EventQuery, Inbox, Store, StoreError};
 use crate::ports::wake::Wakeups;
 use crate::telemetry::Metrics;
 use std::ops::Deref;
@@ -55,6 +55,8 @@ pub struct Api {
 /// What an [`Api`] is made of.
 pub struct Ports {
     pub store: Arc<dyn Store>,
+    /// Where callbacks go: the store's own inbox, but for a measurement of what storing them costs.
+    pub inbox: Arc<dyn Inbox>,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub wakeups: Wakeups,

@@ -5,6 +5,7 @@ use crate::domain::asset::ObjectKey;
 use crate::domain::ids::Digest;
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 #[async_trait]
@@ -45,7 +46,13 @@ pub struct Put {
     pub content_type: String,
     /// User metadata, name (without `x-amz-meta-`) and value, already percent-encoded.
     pub metadata: Vec<(String, String)>,
+    /// Told before the last byte is sent, if the sender hashes the bytes anyway: the store is then given this digest,
+    /// and nobody hashes them again. Never told: the body is abandoned. `None`: the adapter makes its own.
+    pub sha256: Option<DigestToCome>,
 }
+
+/// SHA-256 of a body, set once the sender knows it.
+pub type DigestToCome = Arc<OnceLock<Digest>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {

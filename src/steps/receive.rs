@@ -6,13 +6,14 @@ use crate::domain::file::{Policy, TaskFile};
 use crate::domain::ids::{Digest, TaskId, Tenant};
 use crate::domain::task::Origin;
 use crate::ports::clock::Clock;
-use crate::ports::store::{NewReceipt, Queue, Recorded, Store, StoreError};
+use crate::ports::store::{Inbox, NewReceipt, Queue, Recorded, StoreError, TaskStore};
 use crate::ports::wake::Wakeups;
 
 /// Durable when it returns. A valid token for a task we do not know adopts the task: the database was restored from
 /// an older backup, and the result is paid for.
 pub async fn receive(
-    store: &dyn Store,
+    inbox: &dyn Inbox,
+    tasks: &dyn TaskStore,
     clock: &dyn Clock,
     wakeups: &Wakeups,
     policy: &Policy,
@@ -26,7 +27,7 @@ pub async fn receive(
         at: clock.now(),
     };
     crash_point!("receive.before_store");
-    let mut recorded = store.record(receipt(&body)).await?;
+    let mut recorded = inbox.record(receipt(&body)).await?;
     if recorded == Recorded::UnknownTask {
         let adopted = TaskFile::adopt(
             task,
@@ -35,8 +36,8 @@ pub async fn receive(
             policy,
             clock.now(),
         );
-        store.adopt(adopted).await?;
-        recorded = store.record(receipt(&body)).await?;
+        tasks.adopt(adopted).await?;
+        recorded = inbox.record(receipt(&body)).await?;
     }
     crash_point!("receive.after_store");
     if matches!(recorded, Recorded::New | Recorded::Full) {

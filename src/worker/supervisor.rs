@@ -3,6 +3,7 @@
 use super::{Loop, Work, run};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -28,6 +29,12 @@ impl Workers {
 
     pub fn start<W: Work>(&mut self, name: &'static str, work: W, env: Loop) {
         self.spawn(name, run(Arc::new(work), env));
+    }
+
+    /// As [`Workers::start`], on another runtime's threads.
+    pub fn start_on<W: Work>(&mut self, runtime: &Handle, name: &'static str, work: W, env: Loop) {
+        let worker = runtime.spawn(run(Arc::new(work), env));
+        self.running.push((name, worker));
     }
 
     pub fn spawn(&mut self, name: &'static str, worker: impl Future<Output = ()> + Send + 'static) {

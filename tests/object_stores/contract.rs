@@ -247,6 +247,29 @@ async fn f10_an_upload_spoiled_on_the_way_is_refused_and_leaves_nothing() {
     }
 }
 
+/// The digest goes along in the trailer and the store holds the bytes against it: around the ends of the wire's own
+/// chunks, and when it is not theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_i5_a_told_digest_is_what_the_store_checks_and_keeps() {
+    for kind in BOTH {
+        let subject = Subject::on(kind).await;
+        for size in [1, 65_535, 65_536, 65_537, 200_000] {
+            let (key, bytes) = (format!("{size}.mp4"), film(1, size));
+            subject.put(&key, &bytes).await.unwrap();
+            assert_eq!(
+                subject.compare(&key, &bytes).await,
+                Compared::Same,
+                "{kind:?} {size}"
+            );
+            let kept = subject.store.get(&key).await.unwrap();
+            assert!(kept == bytes, "{kind:?}: {size} bytes came as {}", kept.len());
+        }
+        let spoiled = film(2, 200_000);
+        let refused = put_as(&subject.blobs, "x.mp4", &spoiled, Digest::of(&film(3, 200_000))).await;
+        assert_eq!(code(&refused.unwrap_err()), "checksum_mismatch", "{kind:?}");
+    }
+}
+
 /// A store that checks nothing is read back, and the difference seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn f10_without_checksums_a_spoiled_upload_is_seen_when_it_is_read_back() {

@@ -3,6 +3,7 @@
 mod backlog; // much that waits, and what is asked for by hand
 mod bodies; // requests that are not proper
 mod canary; // secrets stay secret
+mod cloudevents; // read by somebody else's code
 mod consumers; // one bad among good ones
 mod containers; // what every container tells, and what a cut one comes to
 mod cutter; // a relay that hangs up in the middle
@@ -15,6 +16,7 @@ mod harsh; // everything goes wrong at once
 mod hook;
 mod journey; // the same run under lost and doubled callbacks
 mod keys; // keys and tenants beside a running service
+mod large; // many large files at once: memory, and callbacks meanwhile
 mod listen; // the log at the command line
 mod nats; // events in JetStream
 #[path = "../support/nats.rs"]

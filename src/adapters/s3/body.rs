@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 /// Exactly `left` bytes more, or an error: an HTTP client sends no request of unknown length to S3, and one whose
 /// body fails closes the connection, so that the store sees a cut request and keeps nothing.
+#[derive(Debug)]
 pub struct SizedBody {
     chunks: Chunks,
     left: u64,
@@ -19,7 +20,7 @@ pub struct SizedBody {
 
 /// Shared, so that the caller can take them back: an HTTP client that waits for a stuck peer keeps the body for as
 /// long, and the copier would wait with it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Chunks(Arc<Mutex<Option<BlobBody>>>);
 
 impl Chunks {
@@ -114,8 +115,13 @@ async fn wait(pause: Duration) {
 
 impl SizedBody {
     fn abandon(&self) -> Poll<Option<Result<Frame<Bytes>, BodyAbandoned>>> {
+        Poll::Ready(Some(Err(self.give_up())))
+    }
+
+    /// What is missing will not come.
+    pub fn give_up(&self) -> BodyAbandoned {
         self.turn.send_replace(Turn::Abandoned);
-        Poll::Ready(Some(Err(BodyAbandoned)))
+        BodyAbandoned
     }
 }
 

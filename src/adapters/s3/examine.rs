@@ -113,6 +113,7 @@ impl S3Blobs {
             size_bytes: Some(CONTENT.len() as u64),
             content_type: "text/plain".to_owned(),
             metadata: vec![],
+            sha256: None,
         };
         self.put_request(&put).body(ByteStream::from_static(CONTENT))
     }

@@ -13,6 +13,7 @@ mod options;
 mod parts;
 #[cfg(all(test, feature = "dev"))]
 mod tests;
+mod trailer;
 
 pub use options::{Access, Checksum, CreateOnly, S3Options};
 
@@ -21,12 +22,17 @@ use crate::domain::ids::Digest;
 use crate::ports::blobs::{BlobBody, BlobError, Blobs, Compared, Put};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::operation::put_object::{PutObjectError, PutObjectOutput};
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
+use body::SizedBody;
 use errors::{classify, unavailable};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use trailer::{Placeholder, PutInTrailer};
 use url::form_urlencoded;
 
 /// How long the store may neither take a byte nor answer. Generous: giving up on a large upload costs all of it.
@@ -61,16 +67,35 @@ impl S3Blobs {
     async fn put_whole(&self, put: &Put, size_bytes: u64, chunks: BlobBody) -> Result<(), BlobError> {
         self.refuse_taken_key(put).await?;
         let (body, upload) = body::sized(chunks, size_bytes);
-        let body = ByteStream::new(SdkBody::from_body_1_x(body));
         let answer = tokio::select! {
             biased; // an answer that is there counts, however late
-            answer = self.put_request(put).body(body).send() => answer,
+            answer = self.send_whole(put, body, size_bytes) => answer,
             () = upload.stalled(self.patience) => return Err(unavailable("timeout")),
         };
         match answer {
             Ok(_) => Ok(()),
             Err(_) if upload.was_abandoned() => Err(BlobError::Abandoned),
             Err(error) => Err(classify(&error)),
+        }
+    }
+
+    /// With the checksum that the sender tells, where it tells the one that the store is to keep.
+    async fn send_whole(
+        &self,
+        put: &Put,
+        body: SizedBody,
+        size_bytes: u64,
+    ) -> Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>> {
+        let request = self.put_request(put);
+        let streamed = |body| ByteStream::new(body);
+        match (&put.sha256, self.options.checksum) {
+            (Some(digest), Checksum::Sha256) => {
+                let placeholder = Placeholder(size_bytes);
+                let trailer = PutInTrailer::of(body, size_bytes, digest.clone());
+                let request = request.body(streamed(SdkBody::from_body_1_x(placeholder)));
+                request.customize().interceptor(trailer).send().await
+            }
+            _ => request.body(streamed(SdkBody::from_body_1_x(body))).send().await,
         }
     }
 

@@ -2,16 +2,18 @@
 
 mod faults;
 mod parts;
+mod trailer;
 mod whole;
 
 use super::{Access, Checksum, CreateOnly, S3Blobs, S3Options};
 use crate::adapters::embedded_s3::EmbeddedS3;
 use crate::domain::asset::ObjectKey;
 use crate::domain::ids::Digest;
-use crate::ports::blobs::{BlobBody, BlobError, Blobs, BodyAbandoned, Compared, Put};
+use crate::ports::blobs::{BlobBody, BlobError, Blobs, BodyAbandoned, Compared, DigestToCome, Put};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use url::Url;
@@ -41,9 +43,17 @@ impl Store {
     }
 
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), BlobError> {
-        self.blobs
-            .put_stream(put(key, Some(bytes.len())), whole(bytes))
-            .await
+        self.put_told(key, bytes, Some(Digest::of(bytes))).await
+    }
+
+    /// As the copier does: the digest is known once all was read.
+    async fn put_told(&self, key: &str, bytes: &[u8], digest: Option<Digest>) -> Result<(), BlobError> {
+        let told: DigestToCome = Arc::new(digest.map_or_else(OnceLock::new, OnceLock::from));
+        let put = Put {
+            sha256: Some(told),
+            ..put(key, Some(bytes.len()))
+        };
+        self.blobs.put_stream(put, whole(bytes)).await
     }
 
     async fn compare(&self, key: &str, bytes: &[u8]) -> Compared {
@@ -93,6 +103,7 @@ fn put(key: &str, size: Option<usize>) -> Put {
         size_bytes: size.map(|n| n as u64),
         content_type: "video/mp4".to_owned(),
         metadata: vec![("task-uuid".to_owned(), "t-1".to_owned())],
+        sha256: None,
     }
 }
 

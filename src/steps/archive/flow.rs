@@ -8,7 +8,7 @@ use crate::domain::container::{self, ContainerCheck, Expected, Finding, Media, N
 use crate::domain::file::NotStored;
 use crate::domain::ids::Digest;
 use crate::domain::task::Task;
-use crate::ports::blobs::{BlobBody, BlobError, BodyAbandoned, Put};
+use crate::ports::blobs::{BlobBody, BlobError, BodyAbandoned, DigestToCome, Put};
 use crate::ports::source::{Opened, Resume, SourceBody, SourceError};
 use crate::ports::store::StoreError;
 use bytes::{Bytes, BytesMut};
@@ -16,8 +16,9 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-/// Chunks between source and bucket. A chunk is one network read, so a copy holds a few of them whatever its size.
-const CHUNKS_IN_FLIGHT: usize = 2;
+/// Chunks between source and bucket, beside the withheld one and what each side has in hand. A chunk is one network
+/// read (up to 400 KiB where the network is fast), so a copy holds a few of them whatever its size.
+const CHUNKS_IN_FLIGHT: usize = 1;
 
 /// Breaks of one source bridged in one try; after that the try ends and back-off takes over.
 const MAX_BRIDGES: u32 = 5;
@@ -114,16 +115,19 @@ impl Flow {
             Ok(first) => first,
             Err(why) => return Ok(Streamed::Abandoned(why)),
         };
+        let told = DigestToCome::default();
         let put = Put {
             key: key.clone(),
             size_bytes: self.total,
             content_type: self.content_type(key).to_owned(),
             metadata: metadata(task, job),
+            sha256: Some(told.clone()),
         };
         let (sender, receiver): (_, BlobBody) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let described = Described {
             key: key.clone(),
             content_type: put.content_type.clone(),
+            told,
         };
         let upload = ctx.blobs.put_stream(put, receiver);
         let (uploaded, pumped) = tokio::join!(upload, self.pump(ctx, job, &described, first, sender));
@@ -221,6 +225,7 @@ impl Flow {
             return Err(lost);
         }
         crash_point!("archive.before_release");
+        let _ = described.told.set(intent.sha256); // a copy tells it once
         let _ = upload.send(Ok(withheld)).await; // an upload that has ended already says why itself
         Ok(Pumped::Released(intent))
     }
@@ -232,6 +237,7 @@ impl Flow {
         self.intent(&Described {
             key: key.clone(),
             content_type,
+            told: DigestToCome::default(),
         })
     }
 
@@ -330,6 +336,8 @@ impl Flow {
 struct Described {
     key: ObjectKey,
     content_type: String,
+    /// Where the upload looks for the digest.
+    told: DigestToCome,
 }
 
 async fn abandon(upload: &mpsc::Sender<Result<Bytes, BodyAbandoned>>, why: NotStored) -> Pumped {

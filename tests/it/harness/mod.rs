@@ -123,6 +123,7 @@ impl Service {
         let keys = CallbackKeys::new(&[[7; 32]]).unwrap();
         let ports = Ports {
             store: store.clone(),
+            inbox: store.clone(),
             clock: setup.clock.clone(),
             rng: Arc::new(SystemRng),
             wakeups: wakeups.clone(),

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::domain::ids::Digest;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[tokio::test]

@@ -1,0 +1,1 @@
+"""What `bench.py` and `large.py` are made of."""

@@ -1,0 +1,82 @@
+"""Databases with as many tasks as wanted, through the real schema."""
+
+import shutil
+import sqlite3
+
+from . import places
+from .process import run
+from .service import Service, token
+
+OPEN_TASKS = 200_000
+
+
+class Seeded:
+    """A database directory to copy services from, and the tokens of its open tasks."""
+
+    def __init__(self, name, settled=0, events=0):
+        self.settled, self.events = settled, events
+        self.directory = places.SCRATCH / "seeds" / name
+        self.tokens = self.directory / "tokens"
+
+    def make(self):
+        if self.tokens.exists():
+            return self
+        shutil.rmtree(self.directory, ignore_errors=True)
+        service = Service(self.directory, "http://127.0.0.1:9/v1")
+        service.make_key() # migrates
+        (self.directory / "key").write_text(service.key)
+        ids = self.directory / "ids"
+        command = [places.TOOL, "seed", "--database", service.database, "--ids", ids]
+        command += ["--settled", self.settled, "--open", OPEN_TASKS, "--events", self.events]
+        run(command, within=3600)
+        with open(ids) as lines, open(f"{self.tokens}.new", "w") as tokens:
+            tokens.writelines(token(line.strip()) + "\n" for line in lines)
+        (self.directory / "tokens.new").rename(self.tokens)
+        return self
+
+    def key(self):
+        return (self.directory / "key").read_text()
+
+    def copy(self, directory):
+        """For one round, which may change it."""
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(self.directory, directory)
+        return directory
+
+
+class Large(Seeded):
+    """Ten million tasks: made once, kept, and used in place; what a run has left in it is taken out again."""
+
+    def __init__(self):
+        super().__init__("large", settled=places.TASKS)
+        self.directory = places.BENCH / f"database-{places.TASKS}-schema-{schema()}"
+        self.tokens = self.directory / "tokens"
+
+    def copy(self, directory):
+        return self.directory
+
+    def clean(self):
+        conn = sqlite3.connect(self.directory / "data" / "catchment.db", isolation_level=None)
+        for table in ("receipts", "timeline"):
+            conn.execute(f"DELETE FROM {table}")
+        conn.execute(
+            "UPDATE tasks SET receipt_count = 0, woken_at = NULL, queries = 1, version = 5, lease_until = NULL "
+            "WHERE id > ?", (self.settled,)
+        )
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        conn.close()
+
+
+def schema():
+    """The version of the schema under migrations/, so that a database of an older one is not taken for it."""
+    files = (places.ROOT / "migrations" / "sqlite").glob("V*.sql")
+    return max(int(file.name[1:5]) for file in files)
+
+
+def counted(database, subject, status):
+    conn = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+    try:
+        row = conn.execute("SELECT n FROM counts WHERE subject = ? AND status = ?", (subject, status)).fetchone()
+        return row[0] if row else 0
+    finally:
+        conn.close()
