@@ -123,6 +123,7 @@ macro_rules! every_story {
             overdue:
                 g6_what_is_at_risk_is_told_by_the_clock_alone_earliest_first
                 a_submission_whose_time_is_over_is_claimed_before_it_is_due
+                g6_copies_put_off_by_the_store_are_due_when_it_is_back
                 i8_an_operators_decision_and_its_line_are_one_commit
                 i12_a_story_of_many_equal_tries_stays_short;
             task_webhooks:

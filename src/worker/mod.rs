@@ -37,6 +37,11 @@ pub trait Work: Send + Sync + 'static {
         Gate::Open(free)
     }
 
+    /// The gate was open and nothing was due.
+    fn idle(&self, now: Timestamp) {
+        let _ = now;
+    }
+
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<Self::Item>>, StoreError>;
 
     fn held(lease: &Lease<Self::Item>) -> Held;
@@ -137,6 +142,7 @@ async fn claim<W: Work>(work: &W, env: &Loop, slots: &Semaphore) -> Result<Claim
     if !leases.is_empty() {
         return Ok(Claimed::Some(leases));
     }
+    work.idle(now);
     Ok(Claimed::Nothing(match env.store.next_due(W::QUEUE).await? {
         None => IDLE,
         // Due and yet not claimable (an endpoint with no room, an event that waits for another of its task): what

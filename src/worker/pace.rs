@@ -57,6 +57,7 @@ impl Pace {
         let window = state.window;
         match &mut state.shut {
             Some(shut) if now < shut.until => Gate::ClosedUntil(shut.until),
+            Some(_) if free == 0 => Gate::Full,
             Some(shut) => {
                 shut.until = now.plus(self.cap);
                 Gate::Open(1)
@@ -68,12 +69,12 @@ impl Pace {
         }
     }
 
-    /// It was answered. Tells whether the queue was parked.
+    /// It was answered. Tells whether the queue was shut until now.
     pub fn succeeded(&self) -> bool {
         let mut state = self.lock();
         state.failures = 0;
         state.window = (state.window + 1).min(self.most);
-        state.shut.take().is_some_and(|shut| shut.parked)
+        state.shut.take().is_some()
     }
 
     /// It was not: `at_least` is what it asked for with `Retry-After`, which holds for the whole queue.
@@ -108,7 +109,8 @@ impl Pace {
         });
     }
 
-    /// The probe said nothing about what it was sent for (its source was dead): another may go at once.
+    /// The probe was not used (nothing was due), or said nothing of what it was sent for (its source was dead): another
+    /// may go at once.
     pub fn undecided(&self, now: Timestamp) {
         if let Some(shut) = &mut self.lock().shut {
             shut.until = shut.until.min(now);

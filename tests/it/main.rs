@@ -1,5 +1,7 @@
 //! Stories told over real sockets, against the real store.
 
+mod core;
+mod deadlines;
 mod harness;
 mod http_assets;
 mod http_callback;
@@ -12,3 +14,6 @@ mod http_server;
 mod http_streams;
 mod http_submit;
 mod http_tenants;
+mod late_truth;
+mod links;
+mod pace;

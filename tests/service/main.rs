@@ -1,5 +1,6 @@
 //! The assembled service as a process, and the world around it: stories that pass through every part at once.
 
+mod backlog; // much that waits, and what is asked for by hand
 mod bodies; // requests that are not proper
 mod canary; // secrets stay secret
 mod cloudevents; // read by somebody else's code

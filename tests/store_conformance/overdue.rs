@@ -1,6 +1,7 @@
 //! What the clock alone decides, what operators decide, and stories that do not grow for ever.
 
 use crate::kit::*;
+use catchment::domain::file::{CopyOutcome, NotStored};
 use catchment::domain::ids::AssetId;
 use catchment::domain::lease::Fence;
 use catchment::domain::transition::Transition;
@@ -50,6 +51,43 @@ pub async fn g6_what_is_at_risk_is_told_by_the_clock_alone_earliest_first(s: &dy
     )
     .await
     .expect("the copier's lease is as it was");
+}
+
+pub async fn g6_copies_put_off_by_the_store_are_due_when_it_is_back(s: &dyn Store) {
+    discover(s, 1, &["store", "source"], at(0)).await;
+    let away = |code: &str| code.to_owned();
+    for (name, why) in [
+        (
+            "store",
+            NotStored::StoreUnavailable {
+                code: away("http_503"),
+            },
+        ),
+        (
+            "source",
+            NotStored::SourceUnavailable {
+                code: away("http_503"),
+                retry_after: None,
+            },
+        ),
+    ] {
+        let mut t = file(s, 1)
+            .await
+            .copied(&result(name), CopyOutcome::NotStored(why), &policy(), at(1), J);
+        t.assets[0].due_at = Some(at(50));
+        s.commit(t, Fence::Version).await.unwrap();
+    }
+    assert_eq!(s.hasten_copies(at(2)).await.unwrap(), 1);
+    let due = s.claim_copies(claim(at(2), 9)).await.unwrap();
+    assert_eq!(
+        due.into_iter().map(|l| l.item.asset).collect::<Vec<_>>(),
+        [asset_id(1, "store")]
+    );
+    assert_eq!(
+        s.hasten_copies(at(3)).await.unwrap(),
+        0,
+        "what is in hand is left alone"
+    );
 }
 
 fn limits(now: i64) -> SendLimits {

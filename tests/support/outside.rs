@@ -9,8 +9,9 @@ pub mod stores; // which one a story runs on
 
 use catchment::adapters::system::{SystemClock, SystemRng};
 use catchment::domain::delivery::Secret;
+use catchment::domain::time::Timestamp;
 use catchment::http::sample_endpoint::SampleEndpoint;
-use catchment::ports::clock::Rng as _;
+use catchment::ports::clock::{Clock as _, Rng as _};
 use catchment::simulator::{Generation, Options, ResultState, Simulator};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -180,6 +181,10 @@ pub struct Serve {
     pub base: String,
     pub key: String,
     pub client: reqwest::Client,
+    /// From the start of the process.
+    pub ready_after: Duration,
+    started: Timestamp,
+    clock: SystemClock,
     secret: String,
 }
 
@@ -204,6 +209,8 @@ impl Serve {
             .append(true)
             .open(outside.dir.path().join("serve.log"))
             .unwrap();
+        let clock = SystemClock::start();
+        let started = clock.now();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let base = format!("http://127.0.0.1:{}", outside.port);
         let client = reqwest::Client::builder()
@@ -216,10 +223,19 @@ impl Serve {
             base,
             key,
             client,
+            ready_after: Duration::ZERO,
+            started,
+            clock,
             secret: outside.secret.clone(),
         };
         serve.wait_ready(outside).await;
+        serve.ready_after = serve.age();
         serve
+    }
+
+    /// Since the start of the process.
+    pub fn age(&self) -> Duration {
+        self.clock.now().since(self.started)
     }
 
     /// Ready, or dead already at a point that its own start passes.

@@ -298,6 +298,11 @@ impl Overdue for SqliteStore {
             .await
     }
 
+    async fn hasten_copies(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.write("hasten_copies", move |conn| overdue::hasten_copies(conn, now))
+            .await
+    }
+
     async fn claim_unsendable(
         &self,
         c: Claim,

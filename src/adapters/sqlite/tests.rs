@@ -414,6 +414,7 @@ async fn hot_statements_use_their_indexes() {
             "INDEX deliveries_send_at",
         ),
         (overdue::AT_RISK, "INDEX assets_at_risk"),
+        (overdue::HASTEN, "INDEX assets_copy_at"),
         (overdue::UNSENDABLE[0], "INDEX tasks_in_doubt"),
         (overdue::UNSENDABLE[1], "INDEX tasks_to_submit"),
         (overdue::UNSENDABLE[2], "INDEX tasks_unsent_until"),

@@ -86,10 +86,6 @@ const BAD_TRIES: u32 = 8;
 const KEEP_TRIES: u32 = 4;
 /// Without an answer to the refresh, this many tries stand in for it.
 const KEEP_TRIES_UNREFRESHED: u32 = 8;
-/// While the store is away, the archiver's pace is what waits, not each asset for itself: what is most urgent is due
-/// again at once, so it is the next probe, and the first to go when the store is back. An asset that fails more often
-/// than this may be what the store cannot take: it waits longer each time, so that another gets to be the probe.
-const PACED_TRIES: u32 = 16;
 /// Tries before the store's refusal is believed.
 const REFUSED_TRIES: u32 = 5;
 
@@ -223,16 +219,9 @@ impl Asset {
             NotStored::StoreRefused { .. } if self.trouble.refused_tries >= REFUSED_TRIES => {
                 Next::Fail(AssetReason::StoreRefused)
             }
-            NotStored::StoreUnavailable { .. } => {
-                let tries = self.trouble.failed_tries.saturating_sub(PACED_TRIES);
-                Next::Again(backoff::delay(tries, policy.retry_max_interval, None, jitter))
-            }
-            NotStored::StoreRefused { .. } => Next::Again(backoff::delay(
-                self.trouble.failed_tries,
-                policy.retry_max_interval,
-                None,
-                jitter,
-            )),
+            NotStored::StoreRefused { .. } | NotStored::StoreUnavailable { .. } => Next::Again(
+                backoff::delay(self.trouble.failed_tries, policy.retry_max_interval, None, jitter),
+            ),
         }
     }
 

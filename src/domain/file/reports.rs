@@ -232,7 +232,9 @@ impl Draft {
             self.learn(success, false, policy); // only to note a doubt
             return Weight::Settled;
         }
-        if self.file.task.outcome == Outcome::Known {
+        // What the query shows of an ended task may lag behind a callback that brings more (money beats verdict).
+        let reopenable = self.file.task.state.verdict().is_some() && self.now < trust_at;
+        if self.file.task.outcome == Outcome::Known && !reopenable {
             self.note(
                 "doubt",
                 json!({ "result": success.result.as_str(), "what": "contradicted by the query" }),

@@ -37,6 +37,10 @@ impl Work for Copies {
         self.pace.gate(free, now)
     }
 
+    fn idle(&self, now: Timestamp) {
+        self.pace.undecided(now);
+    }
+
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<CopyJob>>, StoreError> {
         self.shared.store.claim_copies(claim).await
     }
@@ -65,7 +69,11 @@ impl Work for Copies {
             };
             let started = s.clock.now();
             match archive(&ctx, lease).await {
-                Ok(worked) => self.note(&id, &worked, started, archive_by),
+                Ok(worked) => {
+                    if self.note(&id, &worked, started, archive_by) {
+                        self.hasten().await;
+                    }
+                }
                 Err(StoreError::LeaseLost) => {
                     s.metrics.archive_failed(ArchiveFailure::LeaseLost);
                     warn!(task = %id.task, result = %id.result, "copy dropped: lease lost");
@@ -79,19 +87,21 @@ impl Work for Copies {
 }
 
 impl Copies {
-    fn note(&self, id: &AssetId, worked: &Worked, started: Timestamp, archive_by: Option<Timestamp>) {
+    /// Answers whether the object store is back after it was away.
+    fn note(&self, id: &AssetId, worked: &Worked, started: Timestamp, archive_by: Option<Timestamp>) -> bool {
         let (s, now) = (&self.shared, self.shared.clock.now());
         let took = now.since(started);
+        let mut is_back = false;
         match &worked.outcome {
             CopyOutcome::Archived(stored) => {
-                self.pace.succeeded();
+                is_back = self.pace.succeeded();
                 s.fine(Component::ObjectStore);
                 s.metrics
                     .archived(took, stored.size_bytes, archive_by.unwrap_or(now).since(now));
                 info!(task = %id.task, result = %id.result, size_bytes = stored.size_bytes, duration_ms = took.as_millis() as u64, "archived");
             }
             CopyOutcome::KeptUnverified(_) => {
-                self.pace.succeeded();
+                is_back = self.pace.succeeded();
                 s.metrics.archive_failed(ArchiveFailure::BadContent);
                 warn!(task = %id.task, result = %id.result, "kept unverified: no container we understand");
             }
@@ -104,6 +114,17 @@ impl Copies {
         if worked.lost.is_some_and(|r| r != AssetReason::Conflict) {
             s.metrics.result_lost();
         }
+        is_back
+    }
+
+    /// What was put off goes in order, the most urgent first.
+    async fn hasten(&self) {
+        let s = &self.shared;
+        match s.store.hasten_copies(s.clock.now()).await {
+            Ok(copies) => info!(copies, "the object store is back"),
+            Err(e) => warn!(error = %e, "copies put off stay so for a while"),
+        }
+        s.wakeups.ring(Queue::Copies);
     }
 
     fn note_trouble(&self, why: &NotStored) {

@@ -10,6 +10,7 @@ use crate::steps::ingest::{Ingest, ingest};
 use crate::steps::poll::{Poll, poll};
 use crate::worker::{Gate, Work};
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use tracing::{debug, error, info, warn};
 
@@ -29,6 +30,10 @@ impl Work for Queries {
 
     fn gate(&self, free: u32, now: Timestamp) -> Gate {
         self.pace.queries.gate(free, now)
+    }
+
+    fn idle(&self, now: Timestamp) {
+        self.pace.queries.undecided(now);
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<Inquiry>>, StoreError> {
@@ -53,9 +58,12 @@ impl Work for Queries {
         let inquiries: Vec<Inquiry> = leases.iter().map(|l| l.item.clone()).collect();
         let (answers, error) = poll(&ask, &inquiries).await;
         self.note(error.as_ref());
-        for (lease, asked) in leases.into_iter().zip(answers) {
-            self.apply(lease, asked).await;
-        }
+        // Together: their commits share a transaction.
+        let applied = leases
+            .into_iter()
+            .zip(answers)
+            .map(|(lease, asked)| self.apply(lease, asked));
+        join_all(applied).await;
     }
 }
 

@@ -33,6 +33,10 @@ impl Work for Submissions {
         self.pace.submissions.gate(free, now)
     }
 
+    fn idle(&self, now: Timestamp) {
+        self.pace.submissions.undecided(now);
+    }
+
     async fn claim(&self, claim: Claim) -> Result<Vec<Lease<TaskFile>>, StoreError> {
         self.shared.store.claim_submissions(claim).await
     }
@@ -110,7 +114,7 @@ impl Submissions {
 
     fn answered(&self) {
         if self.pace.submissions.succeeded() {
-            info!("the account is taken again: the queue is open");
+            info!("the provider takes submissions again");
         }
         self.shared.provider_fine(&self.pace);
     }

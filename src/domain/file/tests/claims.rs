@@ -141,3 +141,38 @@ fn a_query_that_shows_the_task_confirms_its_submission() {
     let t = file.ingest(answer(vec![Item::Running]), &policy(), at(701), J);
     assert_eq!(t.task.submission, Submission::Confirmed);
 }
+
+#[test]
+fn i7_a_late_result_of_a_failed_task_is_asked_about_until_the_query_may_have_caught_up() {
+    let file = submitted(1);
+    let t = file
+        .clone()
+        .ingest(answer(vec![failure("timeoutProvider")]), &policy(), at(60), J);
+    let file = apply(file, t);
+    assert_eq!(status(&file), TaskStatus::Failed);
+    let late = at(100);
+    let asked = |items| Asked {
+        claims: vec![claim(1, late, vec![success("late")])],
+        ..answer(items)
+    };
+    let soon = late.plus(Duration::from_secs(1));
+    let t = file
+        .clone()
+        .ingest(asked(vec![failure("timeoutProvider")]), &policy(), soon, J);
+    assert!(
+        t.receipts_done.is_empty() && t.task.due_at.is_some(),
+        "it may lag"
+    );
+    let file = apply(file, t);
+    let end = late.plus(policy().trust_after);
+    let t = file
+        .clone()
+        .ingest(asked(vec![failure("timeoutProvider")]), &policy(), end, J);
+    assert_eq!(
+        (t.receipts_done, t.task.due_at),
+        (vec![1], None),
+        "but not for ever"
+    );
+    let t = file.ingest(asked(vec![success("late")]), &policy(), soon, J);
+    assert_eq!(t.events[0].kind, EventKind::TaskRecovered);
+}
