@@ -2,15 +2,19 @@
 //! adapter.
 
 pub mod assemble; // the parts put together: Service
+mod backup; // a copy of the database, while all goes on
 mod copying; // threads for copies, at a lower priority
 #[cfg(feature = "dev")]
 mod dev; // everything on one machine
 mod keyfile; // callback keys under `data.dir`
+mod outer; // provider and bucket, and what asks them
 mod outlets; // logs outside
 mod probe; // is the bucket there?
 
 #[cfg(feature = "dev")]
 pub use dev::{DevOptions, DevSummary, FaultLevel, Stages, dev};
+
+pub use backup::{BackedUp, BackupTo, backup};
 
 use crate::adapters::sqlite;
 use crate::adapters::system::{SystemClock, SystemRng};

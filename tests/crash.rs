@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const POINTS: &[&str] = &[
     "submit.before_store",
     "submit.after_store",
+    "journal.after_put",
     "dispatch.before_intent",
     "dispatch.after_intent",
     "dispatch.after_answer",

@@ -22,7 +22,7 @@ mod ways_out; // version 3
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 /// The newest schema.
-const LATEST: i32 = 5;
+const LATEST: i32 = 6;
 
 fn try_open(path: &Path, role: Role) -> Result<Arc<SqliteStore>, OpenError> {
     SqliteStore::open(OpenOptions {

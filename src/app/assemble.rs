@@ -1,10 +1,11 @@
 //! The parts put together, started in order and stopped in order.
 
 use super::copying::CopyThreads;
+use super::outer::Outer;
 use super::{AppError, keyfile, outlets, probe};
 use crate::adapters::guard::{GuardSettings, GuardedClient};
 use crate::adapters::runware::{RunwareClient, RunwareOptions};
-use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Blobs, S3Options};
+use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Options};
 use crate::adapters::sources::{HttpSources, Patience, SourceOptions};
 use crate::adapters::sqlite::{self, SqliteStore};
 use crate::adapters::system::{self, SystemClock, SystemRng};
@@ -32,13 +33,12 @@ use crate::telemetry::Metrics;
 use crate::worker::jobs::{Copies, Deliveries, ProviderPace, Queries, Shared, Submissions, TaskDeliveries};
 use crate::worker::pace::Pace;
 use crate::worker::supervisor::Workers;
-use crate::worker::{Loop, deadlines, relay, retention};
+use crate::worker::{self, Loop, deadlines, relay, retention};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tracing::{info, warn};
 use url::Url;
 
@@ -65,14 +65,6 @@ impl Assembly {
             patience: Patience::default(),
         }
     }
-}
-
-/// How others are reached, where no setting says so.
-struct OutsideOptions {
-    blobs: Arc<S3Blobs>,
-    patience: Patience,
-    /// Where copies run.
-    copying: Handle,
 }
 
 /// A running service.
@@ -134,26 +126,14 @@ impl Service {
         };
         let guard = guarded_client(&settings)?;
         let inbox = inbox.unwrap_or_else(|| store.clone());
-        let blobs = Arc::new(S3Blobs::connect(s3_options(&settings, s3_access)).await);
-        let sink = webhooks(&settings, &shared, &guard, blobs.clone()).await?;
-        let http = start_http(
-            &settings,
-            &shared,
-            inbox,
-            &keys,
-            &guard,
-            blobs.clone(),
-            sink.clone(),
-        )?;
+        let copying = CopyThreads::start()?;
+        let threads = copying.handle().clone();
+        let outer = Outer::connect(&settings, &shared, store.clone(), s3_access, patience, threads).await?;
+        let sink = webhooks(&settings, &shared, &guard, outer.blobs.clone()).await?;
+        let http = start_http(&settings, &shared, inbox, &keys, &guard, &outer, sink.clone())?;
         let mut workers = Workers::new();
         let base = callback_base(&settings, &http);
-        let copying = CopyThreads::start()?;
-        let outside = OutsideOptions {
-            blobs,
-            patience,
-            copying: copying.handle().clone(),
-        };
-        start_workers(&mut workers, &settings, &shared, keys, base, sink, outside).await?;
+        start_workers(&mut workers, &settings, &shared, keys, base, sink, outer).await?;
         outlets::start(&mut workers, &settings, &shared).await?;
         let old = retention::run(store.clone(), clock.clone(), keep(&settings), workers.stopping());
         workers.spawn("retention", old);
@@ -265,7 +245,7 @@ fn start_http(
     inbox: Arc<dyn Inbox>,
     keys: &CallbackKeys,
     guard: &GuardedClient,
-    links: Arc<dyn Links>,
+    outer: &Outer,
     sink: Arc<dyn Sink>,
 ) -> Result<http::server::Running, AppError> {
     let ports = Ports {
@@ -279,7 +259,9 @@ fn start_http(
         policy: Policy::clone(&shared.policy),
         metrics: shared.metrics.clone(),
         endpoint_check: Arc::new(GuardCheck(guard.clone())),
-        links,
+        records: outer.records.clone(),
+        aside: Some(outer.aside.clone()),
+        links: outer.blobs.clone(),
         sink,
     };
     let api = Api::new(ports, api_settings(settings));
@@ -396,10 +378,10 @@ async fn start_workers(
     keys: CallbackKeys,
     callback_base: String,
     sink: Arc<dyn Sink>,
-    outside: OutsideOptions,
+    outer: Outer,
 ) -> Result<(), AppError> {
-    let provider = provider(settings, shared)?;
-    let s3 = outside.blobs;
+    let provider: Arc<dyn Provider> = outer.provider;
+    let s3 = outer.blobs;
     let blobs: Arc<dyn Blobs> = s3.clone();
     let schedule = Schedule(settings.events.schedule.clone());
     let hosts = settings.archive.allowed_hosts.clone();
@@ -422,6 +404,7 @@ async fn start_workers(
         keys,
         callback_base,
         pace: pace.clone(),
+        journal: outer.journalling.clone(),
     };
     workers.start("dispatch", submissions, env(in_flight));
     let queries = Queries {
@@ -429,11 +412,12 @@ async fn start_workers(
         provider,
         host_allowed: host_check(hosts.clone()),
         pace,
+        journal: outer.journalling.clone(),
     };
     workers.start("poll", queries, env(in_flight));
     let copies = Copies {
         shared: shared.clone(),
-        sources: sources(settings, outside.patience)?,
+        sources: sources(settings, outer.patience)?,
         blobs: blobs.clone(),
         keys: KeyRule {
             template: settings.archive.key_template.as_str().to_owned(),
@@ -443,7 +427,7 @@ async fn start_workers(
         pace: Pace::new(settings.archive.concurrency, again),
     };
     let concurrency = settings.archive.concurrency;
-    workers.start_on(&outside.copying, "archive", copies, env(concurrency));
+    workers.start_on(&outer.copying, "archive", copies, env(concurrency));
     let task_deliveries = TaskDeliveries {
         shared: shared.clone(),
         sink: sink.clone(),
@@ -467,6 +451,11 @@ async fn start_workers(
             stop.clone(),
         ),
     );
+    let again = settings.retry.max_interval;
+    if let Some(journalling) = outer.journalling {
+        let catching_up = worker::journal::run(journalling, clock.clone(), again, stop.clone());
+        workers.spawn("journal", catching_up);
+    }
     workers.spawn("deadlines", deadlines::run(shared.clone(), LEASE, stop.clone()));
     let probe = probe::Probe {
         blobs,
@@ -480,7 +469,7 @@ async fn start_workers(
     Ok(())
 }
 
-fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<dyn Provider>, AppError> {
+pub(super) fn provider(settings: &Settings, shared: &Shared) -> Result<Arc<RunwareClient>, AppError> {
     let key = settings.runware.api_key.clone().ok_or_else(|| AppError::Failed {
         what: "runware.api_key is missing".to_owned(),
         source: None,
@@ -526,7 +515,7 @@ fn callback_base(settings: &Settings, http: &http::server::Running) -> String {
     }
 }
 
-fn s3_options(settings: &Settings, credentials: Access) -> S3Options {
+pub(super) fn s3_options(settings: &Settings, credentials: Access) -> S3Options {
     let s3 = &settings.s3;
     S3Options {
         bucket: s3.bucket.clone().unwrap_or_default(),

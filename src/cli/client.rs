@@ -129,6 +129,21 @@ impl Client {
         self.send(request).await
     }
 
+    /// Another type of body than JSON.
+    pub async fn post_as(
+        &self,
+        path: &[&str],
+        body: Vec<u8>,
+        content_type: &'static str,
+    ) -> Result<Answer, ClientError> {
+        let request = self
+            .request(Method::POST, path, &[])
+            .header(CONTENT_TYPE, content_type)
+            .body(body)
+            .timeout(PATIENCE);
+        self.send(request).await
+    }
+
     pub async fn patch(&self, path: &[&str], json: Vec<u8>) -> Result<Answer, ClientError> {
         let request = self.request(Method::PATCH, path, &[]);
         let request = request.header(CONTENT_TYPE, "application/json").body(json);

@@ -3,6 +3,9 @@
 //!
 //! stdout is data, stderr everything else; the exit codes are in [`exit`].
 
+mod audit;
+mod backup;
+mod bar;
 mod client;
 mod completions;
 mod config;
@@ -14,6 +17,7 @@ mod events;
 pub mod exit;
 mod follow;
 mod host;
+mod import;
 mod keys;
 mod listen;
 mod log;
@@ -28,6 +32,7 @@ mod show;
 mod simulate;
 mod submit;
 mod tasks;
+mod usage;
 mod values;
 
 #[cfg(test)]
@@ -74,6 +79,9 @@ enum Command {
     /// Bring the database to this version's schema
     #[command(after_help = migrate::EXAMPLES)]
     Migrate(migrate::Args),
+    /// Copy the database while all goes on, to a file or to the bucket
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Args),
     /// Look at the settings
     #[command(after_help = config::EXAMPLES)]
     Config(config::Args),
@@ -95,6 +103,12 @@ enum Command {
     /// Say who is told about events, and see what came of it
     #[command(after_help = endpoints::EXAMPLES)]
     Endpoints(endpoints::Args),
+    /// Show what was spent, by day, model and label
+    #[command(after_help = usage::EXAMPLES)]
+    Usage(usage::Args),
+    /// Prove that everything paid for is in the bucket
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::Args),
 }
 
 /// Runs one command line, program name first.
@@ -120,6 +134,7 @@ impl Command {
             Self::Simulate(args) => simulate::run(&args),
             Self::Keys(args) => keys::run(args, host, format),
             Self::Migrate(args) => migrate::run(args, format),
+            Self::Backup(args) => backup::run(args, format),
             Self::Config(args) => config::run(args, format),
             Self::Completions(args) => completions::run(args),
             Self::Submit(args) => submit::run(args, host, format),
@@ -127,6 +142,8 @@ impl Command {
             Self::Events(args) => events::run(args, host, format),
             Self::Listen(args) => listen::run(args, host, format),
             Self::Endpoints(args) => endpoints::run(args, host, format),
+            Self::Usage(args) => usage::run(args, host, format),
+            Self::Audit(args) => audit::run(args, host, format),
         }
     }
 }

@@ -62,16 +62,19 @@ pub fn run(args: Args, host: &Host, format: Format) -> Result<Exit, CliError> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
-    let name = file.display();
-    let unreadable = |fault: io::Error| CliError::usage(format!("{name} cannot be read: {fault}"));
+    let body = read_bytes(file)?;
+    check(&body).map_err(|why| CliError::usage(format!("{} {why}", file.display())))?;
+    Ok(body)
+}
+
+/// A file, or stdin for `-`.
+pub fn read_bytes(file: &Path) -> Result<Vec<u8>, CliError> {
     let body = if file == Path::new("-") {
         read_bounded(io::stdin().lock())
     } else {
         File::open(file).and_then(read_bounded)
     };
-    let body = body.map_err(unreadable)?;
-    check(&body).map_err(|why| CliError::usage(format!("{name} {why}")))?;
-    Ok(body)
+    body.map_err(|fault| CliError::usage(format!("{} cannot be read: {fault}", file.display())))
 }
 
 fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {

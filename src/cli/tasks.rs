@@ -6,7 +6,7 @@ use super::host::Host;
 use super::output::{self, Column, Format, Listing, Shape, member};
 use super::progress::archived_of;
 use super::values::{self, When};
-use super::{retry, runtime, show};
+use super::{import, retry, runtime, show};
 use crate::domain::time::Timestamp;
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   catchment tasks list --status failed
   catchment tasks show 01234567-89ab-4cde-8f01-23456789abcd
+  catchment tasks import ids.csv
   catchment tasks retry --status failed --since 24h";
 
 const LIST_EXAMPLES: &str = "\
@@ -44,6 +45,9 @@ enum Command {
     /// A new round for what is expired or failed; nothing is bought again
     #[command(after_help = retry::EXAMPLES)]
     Retry(Box<retry::Args>),
+    /// Adopt tasks submitted elsewhere, or before a disk was lost
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,6 +102,7 @@ pub fn run(args: Args, host: &Host, format: Format) -> Result<Exit, CliError> {
             runtime::until_interrupted(list(&client, &args, now, format))?;
         }
         Command::Retry(args) => return retry::run(&args, host, format),
+        Command::Import(args) => return import::run(args, host, format),
         Command::Show(args) => {
             let client = Client::new(&args.client)?;
             let path = ["v1", "tasks", &args.id];

@@ -48,6 +48,7 @@ fn help_lists_every_command() {
         "simulate",
         "keys",
         "migrate",
+        "backup",
         "config",
         "completions",
         "submit",
@@ -55,6 +56,8 @@ fn help_lists_every_command() {
         "events",
         "listen",
         "endpoints",
+        "usage",
+        "audit",
     ] {
         let listed = help
             .lines()

@@ -8,6 +8,7 @@ pub mod delivery; // Delivery, Attempt: retry or dead letter
 pub mod endpoint; // Endpoint: filters, secrets, the breaker
 pub mod event; // Event, EventKind, EventData
 pub mod file; // TaskFile: a task with its assets, and every decision about them
+pub mod identity; // Identity: what a task is, for the journal and for adoptions
 pub mod ids; // TaskId, ResultId, AssetId, EventId, EndpointId
 pub mod lease; // Lease<T>, Fence
 pub mod redact; // a stranger's text without secrets

@@ -20,6 +20,12 @@ pub enum ApiError {
     InvalidTask(Vec<Fault>),
     InvalidEndpoint(Vec<Fault>),
     InvalidQuery(Vec<Fault>),
+    /// A list of tasks to import, with every fault.
+    InvalidImport(Vec<Fault>),
+    /// The bucket did not answer what this request is about.
+    BucketUnavailable {
+        code: String,
+    },
     /// Which tasks a bulk action is for.
     InvalidFilter(Vec<Fault>),
     InvalidIdempotencyKey,
@@ -86,11 +92,13 @@ struct Facts {
 }
 
 /// Every `code` there is, for the documentation and its test.
-pub const CODES: [&str; 25] = [
+pub const CODES: [&str; 27] = [
     "malformed_json",
     "invalid_task",
     "invalid_endpoint",
     "invalid_query",
+    "invalid_import",
+    "bucket_unavailable",
     "invalid_filter",
     "invalid_idempotency_key",
     "idempotency_key_reused",
@@ -139,6 +147,8 @@ impl ApiError {
                 false,
             ),
             Self::InvalidQuery(_) => (400, "invalid_query", "The query is not valid", false),
+            Self::InvalidImport(_) => (422, "invalid_import", "The list is not valid", false),
+            Self::BucketUnavailable { .. } => (503, "bucket_unavailable", "The bucket does not answer", true),
             Self::InvalidFilter(_) => (422, "invalid_filter", "The filter is not valid", false),
             Self::NothingToRetry { .. } => (409, "nothing_to_retry", "There is nothing to retry", false),
             Self::InvalidIdempotencyKey => (
@@ -208,9 +218,20 @@ impl ApiError {
             Self::InvalidTask(faults)
             | Self::InvalidEndpoint(faults)
             | Self::InvalidFilter(faults)
-            | Self::InvalidQuery(faults) => {
+            | Self::InvalidQuery(faults)
+            | Self::InvalidImport(faults) => {
                 let (n, s) = (faults.len(), if faults.len() == 1 { "" } else { "s" });
                 format!("{n} fault{s}, listed under `errors`. Nothing was stored: mend and send again.")
+            }
+            Self::BucketUnavailable { code } if code == "access_denied" => {
+                "The bucket refuses (access_denied). Reading the journal needs the rights s3:ListBucket and \
+                 s3:GetObject; grant them, or import a list of taskUUIDs."
+                    .into()
+            }
+            Self::BucketUnavailable { code } => {
+                format!(
+                    "The bucket does not answer ({code}). Nothing was changed: send the request again later."
+                )
             }
             Self::InvalidIdempotencyKey => {
                 "The header must be one string of 1 to 255 printable ASCII characters.".into()
@@ -268,7 +289,8 @@ impl ApiError {
             Self::InvalidTask(faults)
             | Self::InvalidEndpoint(faults)
             | Self::InvalidFilter(faults)
-            | Self::InvalidQuery(faults) => faults.clone(),
+            | Self::InvalidQuery(faults)
+            | Self::InvalidImport(faults) => faults.clone(),
             Self::TaskConflict { pointer, .. } => vec![Fault {
                 pointer: pointer.clone(),
                 code: FaultCode::NotAllowed,
@@ -307,7 +329,7 @@ impl ApiError {
         let mut response = HttpResponse::build(status);
         response.insert_header((CONTENT_TYPE, "application/problem+json"));
         match self {
-            Self::StorageUnavailable | Self::ObjectStoreUnavailable => {
+            Self::StorageUnavailable | Self::BucketUnavailable { .. } | Self::ObjectStoreUnavailable => {
                 response.insert_header((RETRY_AFTER, RETRY_STORAGE_S));
             }
             Self::Overloaded => drop(response.insert_header((RETRY_AFTER, RETRY_OVERLOADED_S))),

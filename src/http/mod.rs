@@ -1,7 +1,9 @@
 //! The HTTP surface: parses at the edge, calls one step, answers. With the simulator the only code that names the
 //! web framework.
 
+pub mod aside; // questions to the bucket and the provider, on the service's own runtime
 mod assets; // one result, and a link to it
+mod audit; // the loss proof
 mod auth; // Caller: who asks, and for which tenant
 mod body; // reading a body: type, size, one deadline
 mod callback; // the provider's completion callback
@@ -23,7 +25,9 @@ mod tasks; // submit, list, show
 #[cfg(test)]
 mod testing; // what the tests share
 mod unread; // bodies that nobody reads
+mod usage; // the cost ledger
 
+pub use aside::Aside;
 pub use endpoints::EndpointCheck;
 pub use limits::KeyLimits;
 pub use openapi::document;
@@ -35,6 +39,7 @@ use crate::domain::token::CallbackKeys;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
 use crate::ports::links::Links;
+use crate::ports::records::Records;
 use crate::ports::sink::Sink;
 use crate::ports::store::{EventPage, EventQuery, Inbox, Store, StoreError};
 use crate::ports::wake::Wakeups;
@@ -70,6 +75,9 @@ pub struct Ports {
     /// Sends the test of an endpoint.
     pub sink: Arc<dyn Sink>,
     pub links: Arc<dyn Links>,
+    pub records: Arc<dyn Records>,
+    /// `None`: neither bucket nor provider can be asked (tests of the surface alone).
+    pub aside: Option<Aside>,
 }
 
 impl Api {

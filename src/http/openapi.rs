@@ -29,6 +29,7 @@ pub use super::tasks::view::AssetView as Asset;
         super::tasks::submit::submit, super::tasks::list, super::tasks::show,
         super::tasks::retry::one, super::tasks::retry::many, super::events::list,
         super::tasks::webhook::redrive, super::assets::show, super::assets::content,
+        super::tasks::import::run, super::usage::show, super::audit::show, super::audit::repair,
         super::endpoints::create, super::endpoints::list, super::endpoints::show, super::endpoints::delete,
         super::endpoints::change::change, super::endpoints::change::rotate, super::endpoints::change::test,
         super::endpoints::deliveries::list, super::endpoints::deliveries::redrive,
@@ -39,6 +40,7 @@ pub use super::tasks::view::AssetView as Asset;
     tags(
         (name = "tasks", description = "Submit and follow"),
         (name = "assets", description = "What was archived"),
+        (name = "usage", description = "What was spent, and the proof that nothing is lost"),
         (name = "events", description = "The event log"),
         (name = "endpoints", description = "Webhook subscribers"),
         (name = "provider", description = "For the provider"),

@@ -1,7 +1,7 @@
 //! Every route, once: what is served, what a wrong method is told, and what the document must describe (T15).
 
 use super::error::ApiError;
-use super::{Api, assets, callback, edge, endpoints, events, health, tasks};
+use super::{Api, assets, audit, callback, edge, endpoints, events, health, tasks, usage};
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -43,6 +43,21 @@ pub const TABLE: &[Entry] = &[
         &[
             ("GET", || get().to(tasks::list)),
             ("POST", || web::post().to(tasks::submit::submit)),
+        ],
+    ),
+    // Before the pattern that would take `import` for a UUID.
+    entry(
+        Part::Api,
+        "/v1/tasks/import",
+        &[("POST", || web::post().to(tasks::import::run))],
+    ),
+    entry(Part::Api, "/v1/usage", &[("GET", || get().to(usage::show))]),
+    entry(
+        Part::Api,
+        "/v1/audit",
+        &[
+            ("GET", || get().to(audit::show)),
+            ("POST", || web::post().to(audit::repair)),
         ],
     ),
     // Before the task of a UUID: no UUID reads `retry`.

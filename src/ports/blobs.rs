@@ -1,6 +1,7 @@
 //! The object store.
 
 use super::BoxError;
+use super::holdings::Holdings;
 use crate::domain::asset::ObjectKey;
 use crate::domain::ids::Digest;
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 #[async_trait]
-pub trait Blobs: Send + Sync {
+pub trait Blobs: Holdings + Send + Sync {
     fn bucket(&self) -> &str;
 
     /// Stores `body` under `put.key`, create-only, whole or not at all; no reader sees a part.
@@ -59,6 +60,16 @@ pub enum Compared {
     Absent,
     Same,
     Other,
+}
+
+impl BlobError {
+    /// Stable, for `degraded` and logs.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Refused { code } | Self::Unavailable { code, .. } | Self::Misconfigured { code } => code,
+            Self::Exists | Self::Abandoned => "unexpected_answer",
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ pub enum Component {
     Provider,
     Sources,
     Deliveries,
+    Journal,
     Nats,
 }
 
@@ -23,6 +24,7 @@ impl Component {
             Self::Provider => "provider",
             Self::Sources => "sources",
             Self::Deliveries => "deliveries",
+            Self::Journal => "journal",
             Self::Nats => "nats",
         }
     }

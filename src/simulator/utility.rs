@@ -1,9 +1,11 @@
 //! The small tasks around generation: ping, the account, stored media.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::api::Part;
-use super::task::{Outcome, Verdict};
+use super::task::{Outcome, Task, Verdict};
 use super::validate;
 use super::wire::ErrorEntry;
 use super::world::World;
@@ -16,6 +18,7 @@ pub fn handle(world: &World, task_type: &str, item: &Map<String, Value>) -> Part
     match (task_type, operation) {
         ("ping", _) => Part::fine(with_uuid(item, json!({"taskType": "ping", "pong": true}))),
         ("accountManagement", "getDetails") => Part::fine(with_uuid(item, account(world))),
+        ("accountManagement", "getUsageActivity") => Part::fine(with_uuid(item, activity(world, item))),
         ("mediaStorage", "upload") => upload(world, item),
         ("mediaStorage", "delete") => delete(item),
         ("accountManagement" | "mediaStorage", _) => {
@@ -36,17 +39,38 @@ pub fn handle(world: &World, task_type: &str, item: &Map<String, Value>) -> Part
     }
 }
 
+/// What a task costs: its failures are free.
+fn billed(task: &Task) -> f64 {
+    let is_billed = |outcome: &&Outcome| outcome.verdict == Verdict::Success;
+    let costs = task.results.iter().filter(is_billed);
+    costs.map(|outcome| outcome.cost).sum()
+}
+
+/// A row a day with anything on it, by the day of the submission (UTC).
+fn activity(world: &World, item: &Map<String, Value>) -> Value {
+    let bound = |name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut days: BTreeMap<String, (f64, u64)> = BTreeMap::new();
+    for task in world.tasks() {
+        let at = jiff::Timestamp::from_millisecond(task.accepted_at as i64).unwrap_or_default();
+        let (spent, requests) = days.entry(at.strftime("%Y-%m-%d").to_string()).or_default();
+        *spent += billed(&task);
+        *requests += 1;
+    }
+    let wanted =
+        |day: &str| day >= bound("startDate") && (bound("endDate").is_empty() || day <= bound("endDate"));
+    let rows: Vec<Value> = days
+        .iter()
+        .filter(|(day, _)| wanted(day))
+        .map(|(day, (spent, requests))| json!({"date": day, "credits": spent, "requests": requests}))
+        .collect();
+    json!({"taskType": "accountManagement", "operation": "getUsageActivity", "usage": rows})
+}
+
 fn account(world: &World) -> Value {
     let (mut spent, mut requests) = (0.0, 0);
     for task in world.tasks() {
         requests += 1;
-        let is_billed = |outcome: &&Outcome| outcome.verdict == Verdict::Success;
-        spent += task
-            .results
-            .iter()
-            .filter(is_billed)
-            .map(|outcome| outcome.cost)
-            .sum::<f64>();
+        spent += billed(&task);
     }
     let usage = json!({"credits": spent, "requests": requests});
     json!({

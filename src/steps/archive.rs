@@ -3,6 +3,7 @@
 //! becomes an object and a lost answer can be decided.
 
 mod flow;
+mod held;
 
 use crate::crash_point;
 use crate::domain::asset::{Asset, AssetReason, Intent, KeyRule, ObjectKey};
@@ -58,10 +59,11 @@ pub async fn archive(ctx: &Archive<'_>, lease: Lease<CopyJob>) -> Result<Worked,
     let Some(found) = file.asset(&job.asset.result) else {
         return Err(StoreError::LeaseLost);
     };
-    let (outcome, bytes) = match look(ctx, found).await {
+    let (outcome, bytes) = match look(ctx, &file, found).await {
         Some(outcome) => (outcome, 0),
         None => copy(ctx, &job, &file, found).await?,
     };
+    let outcome = held::instead_of_a_dead_link(ctx, &file, found, outcome).await;
     let result = job.asset.result.clone();
     let decide = |file: TaskFile| {
         file.copied(
@@ -89,8 +91,10 @@ pub async fn archive(ctx: &Archive<'_>, lease: Lease<CopyJob>) -> Result<Worked,
 }
 
 /// An earlier try may have ended between its last byte and our commit: look before sending anything again.
-async fn look(ctx: &Archive<'_>, asset: &Asset) -> Option<CopyOutcome> {
-    let intent = asset.intent.as_ref()?;
+async fn look(ctx: &Archive<'_>, file: &TaskFile, asset: &Asset) -> Option<CopyOutcome> {
+    let Some(intent) = asset.intent.as_ref() else {
+        return held::by_an_adopted_task(ctx, file, asset).await;
+    };
     match ctx
         .blobs
         .compare(&intent.key, intent.size_bytes, &intent.sha256)

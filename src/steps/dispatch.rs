@@ -3,6 +3,7 @@
 
 use crate::crash_point;
 use crate::domain::file::{Doubt, Policy, TaskFile};
+use crate::domain::identity::Earlier;
 use crate::domain::ids::TaskId;
 use crate::domain::lease::{Fence, Lease};
 use crate::domain::task::Submission;
@@ -22,6 +23,8 @@ pub struct Dispatch<'a> {
     pub keys: &'a CallbackKeys,
     /// `<server.public_url>/cb/v1/`, to which the token is added.
     pub callback_base: &'a str,
+    /// What the journal knew of this task.
+    pub earlier: Earlier,
 }
 
 /// What became of one claim, for metrics and for the parked queue.
@@ -67,7 +70,11 @@ pub async fn dispatch(ctx: &Dispatch<'_>, lease: Lease<TaskFile>) -> Result<Disp
         });
     }
     match file.doubt(ctx.policy, now) {
-        Doubt::None => {}
+        Doubt::None => match submitted_in_an_earlier_life(ctx, file.task.id).await {
+            Ok(true) => return settle(ctx, submitted(ctx, file, Submission::Confirmed), fence).await,
+            Ok(false) => {}
+            Err(e) => return postpone(ctx, file, &e.code, true, e.retry_after, e.parked, fence).await,
+        },
         Doubt::WindowClosed => {
             settle(ctx, submitted(ctx, file, Submission::Unconfirmed), fence).await?;
             return Ok(Dispatched::Unconfirmed);
@@ -111,6 +118,18 @@ async fn attempt(ctx: &Dispatch<'_>, id: TaskId, document: &str) -> SubmitOutcom
 async fn known_to_provider(ctx: &Dispatch<'_>, id: TaskId) -> Result<bool, ProviderError> {
     let reports = ctx.provider.query(&[id]).await?;
     Ok(reports.first().is_some_and(|r| !r.is_empty()))
+}
+
+/// The journal knew it before: the database may be older than the submission (a restore, a lost disk), so the provider is
+/// asked, its archive too, before anything is paid.
+async fn submitted_in_an_earlier_life(ctx: &Dispatch<'_>, id: TaskId) -> Result<bool, ProviderError> {
+    if ctx.earlier == Earlier::Nothing {
+        return Ok(false);
+    }
+    match known_to_provider(ctx, id).await {
+        Ok(false) => ctx.provider.details(id).await.map(|details| details.is_some()),
+        other => other,
+    }
 }
 
 async fn conclude(

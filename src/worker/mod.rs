@@ -4,6 +4,7 @@
 
 pub mod deadlines; // what the clock alone decides
 pub mod jobs; // what each queue's worker does with a claim
+pub mod journal; // the journal, when the bucket was away
 pub mod outlet; // events → a log outside
 pub mod pace; // as fast as what is asked can bear
 pub mod relay; // events → deliveries

@@ -79,7 +79,7 @@ async fn an_unknown_address_or_method_is_a_problem_too() {
         "/nope",
         "/v1",
         "/v1/nope",
-        "/v1/usage",
+        "/v1/nothing",
         "/v1/tasks/",
         "/v1/tasks/x/y",
         "/cbx",

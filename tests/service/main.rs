@@ -1,6 +1,8 @@
 //! The assembled service as a process, and the world around it: stories that pass through every part at once.
 
+mod audits; // the loss proof, and what it mends
 mod backlog; // much that waits, and what is asked for by hand
+mod backups; // a copy taken while all goes on, and what is re-learned after it
 mod bodies; // requests that are not proper
 mod canary; // secrets stay secret
 mod cloudevents; // read by somebody else's code
@@ -14,6 +16,8 @@ mod guard; // links and endpoints that lead inside
 mod harsh; // everything goes wrong at once
 #[path = "../support/hook.rs"]
 mod hook;
+mod imports; // tasks submitted elsewhere
+mod journal; // the only disk is lost
 mod journey; // the same run under lost and doubled callbacks
 mod keys; // keys and tenants beside a running service
 mod large; // many large files at once: memory, and callbacks meanwhile

@@ -113,7 +113,7 @@ impl RunwareClient {
         })
     }
 
-    async fn ask(&self, request: String) -> Result<Vec<u8>, ProviderError> {
+    pub(super) async fn ask(&self, request: String) -> Result<Vec<u8>, ProviderError> {
         let _permit = self.budget.for_query().await.map_err(outcomes::held_back)?;
         let answer = self.post(request, self.query_timeout).await;
         outcomes::queried(answer.map_err(outcomes::unasked)?)

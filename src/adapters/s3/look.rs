@@ -79,11 +79,11 @@ impl S3Blobs {
 }
 
 /// The checksum of an object that went up in parts is one over its parts' checksums, marked by `-<parts>`.
-fn sha256_of_the_whole(found: &HeadObjectOutput) -> Option<&str> {
+pub(super) fn sha256_of_the_whole(found: &HeadObjectOutput) -> Option<&str> {
     found.checksum_sha256().filter(|sum| !sum.contains('-'))
 }
 
-async fn hash(mut body: ByteStream) -> Result<Digest, BlobError> {
+pub(super) async fn hash(mut body: ByteStream) -> Result<Digest, BlobError> {
     let mut hash = Sha256::new();
     while let Some(chunk) = within(PATIENCE, body.next()).await? {
         hash.update(chunk.map_err(|_| unavailable("reset"))?);
@@ -91,7 +91,7 @@ async fn hash(mut body: ByteStream) -> Result<Digest, BlobError> {
     Ok(Digest(hash.finalize().into()))
 }
 
-fn is_absent<E>(error: &SdkError<E>) -> bool {
+pub(super) fn is_absent<E>(error: &SdkError<E>) -> bool {
     error
         .raw_response()
         .is_some_and(|answer| answer.status().as_u16() == 404)

@@ -7,6 +7,8 @@ mod body;
 mod connect;
 mod errors;
 mod examine;
+mod holdings;
+mod journal;
 mod links;
 mod look;
 mod options;
@@ -15,6 +17,7 @@ mod parts;
 mod tests;
 mod trailer;
 
+pub use journal::S3Journal;
 pub use options::{Access, Checksum, CreateOnly, S3Options};
 
 use crate::domain::asset::ObjectKey;

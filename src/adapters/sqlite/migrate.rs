@@ -13,7 +13,7 @@ mod embedded {
 }
 
 /// The newest schema this program knows: the number of the last file under `migrations/sqlite`.
-pub(super) const LATEST: i32 = 5;
+pub(super) const LATEST: i32 = 6;
 /// The same, for those who show it.
 pub const SCHEMA: u32 = LATEST.unsigned_abs();
 
@@ -98,9 +98,20 @@ pub(super) fn back_up(path: &Path, conn: &Connection, target: &Path) -> Result<(
     create_private(&part).map_err(io)?; // VACUUM INTO takes an empty file and keeps its mode
     conn.execute("VACUUM INTO ?1", [part.to_string_lossy()])
         .map_err(|e| sql(path, e))?;
+    mark_as_backup(&part).map_err(|e| sql(&part, e))?;
     fs::File::open(&part).and_then(|f| f.sync_all()).map_err(io)?;
     fs::rename(&part, target).map_err(io)?;
     sync_dir(target).map_err(io)
+}
+
+/// So that a service which finds it in the database's place knows that time has passed without it.
+fn mark_as_backup(part: &Path) -> rusqlite::Result<()> {
+    let copy = Connection::open(part)?;
+    copy.execute(
+        "INSERT OR REPLACE INTO meta (key, value) VALUES ('backup', '1')",
+        [],
+    )?;
+    copy.close().map_err(|(_, e)| e)
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {

@@ -10,14 +10,17 @@ mod endpoints; // subscribers; the log into deliveries
 mod events; // the log
 mod fault; // driver errors, translated once
 mod inbox; // receipts: the hot path
+mod journal; // what the journal still needs
 mod json; // the columns that hold JSON
 mod leases; // claims, renewals, what is next
+mod ledger; // imports, the audit's walk, what was spent
 mod lists; // pages, timelines, figures
 mod migrate; // schema upgrades, backups
 mod open; // whether the file may be used
 mod operator; // what was done by hand
 mod overdue; // due by the clock alone
 mod readers; // read transactions
+mod records; // Records, on these functions
 mod retain; // the retention port
 mod retention; // what goes when its time is over
 mod rows; // rows to domain values and back

@@ -103,10 +103,7 @@ fn an_example_of_a_setting_without_default_can_be_used() {
 
 #[test]
 fn a_setting_without_effect_is_marked() {
-    let marks = [
-        ("s3.journal", "Not supported yet"),
-        ("archive.mode", "Not supported yet: direct"),
-    ];
+    let marks = [("archive.mode", "Not supported yet: direct")];
     for (key, mark) in marks {
         let prose = &settings_of_the_sample()[key].prose;
         assert!(prose.contains(mark), "{key}: {prose}");

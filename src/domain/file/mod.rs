@@ -1,9 +1,11 @@
 //! A task with its assets, and every decision about them: each takes the file as it was read and answers the
 //! [`Transition`] to be written. The chapters: `submission` (sent or not), `reports` (what the provider said),
-//! `copies` (what an upload came to), `risk` (time running out), `retries` (an operator's wish). Here: what they share, and the verdict.
+//! `copies` (what an upload came to), `risk` (time running out), `retries` (an operator's wish), `requeue` (what an audit
+//! mends). Here: what they share, and the verdict.
 
 mod copies;
 mod reports;
+mod requeue;
 mod retries;
 mod risk;
 mod submission;

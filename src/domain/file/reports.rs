@@ -24,6 +24,17 @@ pub struct Asked {
     pub at_least: Option<Duration>,
 }
 
+impl Asked {
+    /// No question was put; the task is put off as after one that was not answered.
+    pub fn nothing() -> Self {
+        Self {
+            answer: None,
+            claims: vec![],
+            at_least: None,
+        }
+    }
+}
+
 /// What one callback said.
 #[derive(Clone, Debug)]
 pub struct Claim {

@@ -71,7 +71,8 @@ impl Draft {
         self.tell_task(EventKind::TaskRecovered);
     }
 
-    fn new_round(&mut self, result: &ResultId, policy: &Policy) {
+    /// Whatever it was, it is copied again, with a fresh link asked for.
+    pub(super) fn new_round(&mut self, result: &ResultId, policy: &Policy) {
         let now = self.now;
         let Some(asset) = self.change(result) else { return };
         asset.round += 1;

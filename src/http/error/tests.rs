@@ -17,6 +17,10 @@ fn one_of_each() -> Vec<ApiError> {
         ApiError::InvalidTask(vec![fault.clone()]),
         ApiError::InvalidEndpoint(vec![fault.clone()]),
         ApiError::InvalidQuery(vec![fault.clone()]),
+        ApiError::InvalidImport(vec![fault.clone()]),
+        ApiError::BucketUnavailable {
+            code: "timeout".into(),
+        },
         ApiError::InvalidFilter(vec![fault]),
         ApiError::InvalidIdempotencyKey,
         ApiError::KeyReused,

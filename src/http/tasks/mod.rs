@@ -1,6 +1,7 @@
 //! Tasks: submit, list, show, retry.
 
 mod draft; // what is stored of a valid task
+pub mod import; // POST /v1/tasks/import
 pub mod models; // what each model takes
 mod reserved; // the member that is for us
 pub mod retry; // a new round

@@ -376,9 +376,12 @@ fn type_of_extension(key: &ObjectKey) -> &'static str {
     }
 }
 
+pub(super) fn encoded(value: &str) -> String {
+    utf8_percent_encode(value, META).to_string()
+}
+
 /// `task-uuid`, `result-id`, `model`, `label-<name>`; S3 allows 2 KiB, and labels are at most 1 KiB.
 fn metadata(task: &Task, job: &Job) -> Vec<(String, String)> {
-    let encoded = |value: &str| utf8_percent_encode(value, META).to_string();
     let mut all = vec![
         ("task-uuid".to_owned(), task.id.to_string()),
         ("result-id".to_owned(), encoded(job.asset.result.as_str())),

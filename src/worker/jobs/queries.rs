@@ -1,12 +1,14 @@
 //! Tasks to be asked about: a batch is one request, its answers are applied one by one.
 
 use super::{ProviderPace, Shared};
+use crate::domain::file::Asked;
 use crate::domain::lease::Lease;
 use crate::domain::time::Timestamp;
 use crate::ports::health::Component;
 use crate::ports::provider::{MAX_QUERY, Provider, ProviderError};
 use crate::ports::store::{Claim, Held, Inquiry, Queue, StoreError};
 use crate::steps::ingest::{Ingest, ingest};
+use crate::steps::journal::Journalling;
 use crate::steps::poll::{Poll, poll};
 use crate::worker::{Gate, Work};
 use async_trait::async_trait;
@@ -20,6 +22,8 @@ pub struct Queries {
     /// Whether a link lies on an allowed host.
     pub host_allowed: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     pub pace: Arc<ProviderPace>,
+    /// `None`: no journal is kept.
+    pub journal: Option<Journalling>,
 }
 
 #[async_trait]
@@ -49,6 +53,10 @@ impl Work for Queries {
 
     async fn work(&self, leases: Vec<Lease<Inquiry>>) {
         let s = &self.shared;
+        let leases = self.recalled(leases).await;
+        if leases.is_empty() {
+            return;
+        }
         let ask = Poll {
             provider: &*self.provider,
             clock: &*s.clock,
@@ -68,6 +76,25 @@ impl Work for Queries {
 }
 
 impl Queries {
+    /// Those that may be asked about, adopted tasks as the journal knows them. The others are put off.
+    async fn recalled(&self, mut leases: Vec<Lease<Inquiry>>) -> Vec<Lease<Inquiry>> {
+        let Some(journal) = &self.journal else {
+            return leases;
+        };
+        let recalls = leases.iter_mut().map(|l| journal.recall(&*self.shared.store, l));
+        let recalled = join_all(recalls).await;
+        let mut ready = vec![];
+        for (lease, recalled) in leases.into_iter().zip(recalled) {
+            let task = lease.item.file.task.id;
+            match recalled {
+                Ok(true) => ready.push(lease),
+                Ok(false) => self.apply(lease, Asked::nothing()).await,
+                Err(e) => warn!(%task, error = %e, "not asked about; taken up when the lease lapses"),
+            }
+        }
+        ready
+    }
+
     fn note(&self, error: Option<&ProviderError>) {
         let (s, pace) = (&self.shared, &self.pace.queries);
         let Some(e) = error else {
@@ -84,7 +111,7 @@ impl Queries {
         }
     }
 
-    async fn apply(&self, lease: Lease<Inquiry>, asked: crate::domain::file::Asked) {
+    async fn apply(&self, lease: Lease<Inquiry>, asked: Asked) {
         let (s, task) = (&self.shared, lease.item.file.task.id);
         let cost_before = lease.item.file.task.cost.unwrap_or(0.0);
         let ctx = Ingest {

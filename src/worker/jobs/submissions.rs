@@ -2,6 +2,7 @@
 
 use super::{ProviderPace, Shared};
 use crate::domain::file::TaskFile;
+use crate::domain::identity::Earlier;
 use crate::domain::ids::TaskId;
 use crate::domain::lease::Lease;
 use crate::domain::time::Timestamp;
@@ -10,6 +11,7 @@ use crate::ports::health::Component;
 use crate::ports::provider::Provider;
 use crate::ports::store::{Claim, Held, Queue, StoreError};
 use crate::steps::dispatch::{Dispatch, Dispatched, dispatch};
+use crate::steps::journal::Journalling;
 use crate::telemetry::metrics::SubmissionOutcome;
 use crate::worker::{Gate, Work};
 use async_trait::async_trait;
@@ -22,6 +24,8 @@ pub struct Submissions {
     pub keys: CallbackKeys,
     pub callback_base: String,
     pub pace: Arc<ProviderPace>,
+    /// `None`: no journal is kept.
+    pub journal: Option<Journalling>,
 }
 
 #[async_trait]
@@ -52,6 +56,13 @@ impl Work for Submissions {
         for lease in leases {
             let id = lease.item.task.id;
             let s = &self.shared;
+            let earlier = match self.journalled(&lease).await {
+                Ok(earlier) => earlier,
+                Err(e) => {
+                    error!(task = %id, error = %e, "not journalled, not submitted; taken up when the lease lapses");
+                    continue;
+                }
+            };
             let ctx = Dispatch {
                 store: &*s.store,
                 provider: &*self.provider,
@@ -60,9 +71,13 @@ impl Work for Submissions {
                 policy: &s.policy,
                 keys: &self.keys,
                 callback_base: &self.callback_base,
+                earlier,
             };
             match dispatch(&ctx, lease).await {
-                Ok(dispatched) => self.note(id, &dispatched),
+                Ok(dispatched) => {
+                    self.settle_journal(id, earlier, &dispatched).await;
+                    self.note(id, &dispatched);
+                }
                 Err(StoreError::LeaseLost) => warn!(task = %id, "submission dropped: lease lost"),
                 Err(e) => {
                     error!(task = %id, error = %e, "submission not recorded; taken up when the lease lapses")
@@ -73,6 +88,24 @@ impl Work for Submissions {
 }
 
 impl Submissions {
+    /// The task's identity is in the bucket before the provider is paid for it.
+    async fn journalled(&self, lease: &Lease<TaskFile>) -> Result<Earlier, StoreError> {
+        match &self.journal {
+            Some(journal) => journal.before_first_attempt(&lease.item.task).await,
+            None => Ok(Earlier::Nothing),
+        }
+    }
+
+    /// A task that an earlier life may have sent is asked about until its fate is known.
+    async fn settle_journal(&self, id: TaskId, earlier: Earlier, dispatched: &Dispatched) {
+        let settled = matches!(dispatched, Dispatched::Submitted | Dispatched::Rejected { .. });
+        if let (Some(journal), Earlier::Perhaps, true) = (&self.journal, earlier, settled)
+            && let Err(e) = journal.settled(id).await
+        {
+            warn!(task = %id, error = %e, "the journal's note stays; it is put again at the next start");
+        }
+    }
+
     fn note(&self, task: TaskId, dispatched: &Dispatched) {
         let s = &self.shared;
         match dispatched {

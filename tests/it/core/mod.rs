@@ -112,6 +112,7 @@ impl World {
         let pace = Arc::new(ProviderPace::new(IN_FLIGHT, again));
         Self {
             submissions: Submissions {
+                journal: None,
                 shared: shared.clone(),
                 provider: runware.clone(),
                 keys: CallbackKeys::new(&[[7; 32]]).unwrap(),
@@ -119,6 +120,7 @@ impl World {
                 pace: pace.clone(),
             },
             queries: Queries {
+                journal: None,
                 shared: shared.clone(),
                 provider: runware.clone(),
                 host_allowed: Arc::new(|_| true),

@@ -9,6 +9,7 @@ use catchment::domain::report::{Item, Report, Success};
 use catchment::domain::time::Timestamp;
 use catchment::ports::blobs::{BlobBody, BlobError, Blobs, Compared, Put};
 use catchment::ports::clock::Clock as _;
+use catchment::ports::holdings::{Found, Holdings};
 use catchment::ports::provider::{Provider, ProviderError, SubmitOutcome};
 use catchment::ports::source::{Opened, Resume, SourceBody, SourceError, Sources};
 use std::collections::{BTreeMap, BTreeSet};
@@ -316,6 +317,17 @@ fn unavailable() -> BlobError {
     BlobError::Unavailable {
         code: "http_503".to_owned(),
         source: None,
+    }
+}
+
+#[async_trait]
+impl Holdings for Bucket {
+    async fn find(&self, _: &ObjectKey) -> Result<Option<Found>, BlobError> {
+        Ok(None)
+    }
+
+    async fn digest(&self, _: &ObjectKey) -> Result<Option<Digest>, BlobError> {
+        Ok(None)
     }
 }
 

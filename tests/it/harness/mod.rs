@@ -132,6 +132,8 @@ impl Service {
             policy: policy(),
             metrics: metrics.clone(),
             endpoint_check: Arc::new(Rules),
+            records: store.clone(),
+            aside: None,
             sink: Arc::new(Takes),
             links: Arc::new(PlainLinks),
         };

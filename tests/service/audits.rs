@@ -1,0 +1,221 @@
+//! The loss proof: what is paid, held against the bucket, the provider and the journal; and the cost ledger beside the
+//! provider's own.
+
+use crate::journal::{cli, said};
+use crate::outside::{Outside, Serve};
+use crate::world::{task, uuid};
+use serde_json::{Value, json};
+
+impl Outside {
+    async fn remove(&self, key: &str) {
+        let bucket = &self.s3.bucket;
+        let request = bucket.client.delete_object().bucket(&bucket.name).key(key);
+        request.send().await.unwrap();
+    }
+}
+
+fn key_of(task: &Value) -> String {
+    task["assets"][0]["key"].as_str().unwrap().to_owned()
+}
+
+async fn audit(outside: &Outside, serve: &Serve, flags: &[&str]) -> (Option<i32>, Value) {
+    let output = cli(outside, serve, &[&["audit", "--json"], flags].concat()).await;
+    let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    (output.status.code(), document)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_names_what_is_missing_and_repair_brings_it_back() {
+    let outside = Outside::start().await;
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..6 {
+        serve.submit(&task(n, "")).await;
+    }
+    serve.wait_settled(6).await;
+    let fine = cli(&outside, &serve, &["audit"]).await;
+    assert!(
+        said(&fine).contains("6 paid, 6 archived, 0 missing"),
+        "{}",
+        said(&fine)
+    );
+    assert_eq!(fine.status.code(), Some(0));
+
+    // One object is gone, one was written over, one task and one result are unknown here.
+    let (gone, other) = (
+        key_of(&serve.task(&uuid(0)).await),
+        key_of(&serve.task(&uuid(1)).await),
+    );
+    outside.remove(&gone).await;
+    outside.s3.bucket.put(&other, b"somebody else's").await;
+    serve.stop().await;
+    edit(
+        &outside,
+        "DELETE FROM tasks WHERE id = 3",
+        &["events", "deliveries"],
+    );
+    edit(&outside, "DELETE FROM assets WHERE task_id = 4", &[]);
+    let mut serve = Serve::start(&outside, None).await;
+
+    let (code, found) = audit(&outside, &serve, &["--provider"]).await;
+    assert_eq!(code, Some(1), "{found:#}");
+    let mut problems: Vec<(&str, &str)> = found["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| (f["problem"].as_str().unwrap(), f["taskUUID"].as_str().unwrap()))
+        .collect();
+    problems.sort();
+    let names: Vec<String> = (0..4).map(uuid).collect();
+    assert_eq!(
+        problems,
+        [
+            ("object_differs", names[1].as_str()),
+            ("object_gone", names[0].as_str()),
+            ("result_unknown", names[3].as_str()),
+            ("task_unknown", names[2].as_str())
+        ]
+    );
+    assert_eq!(found["summary"]["missing"], 4);
+    assert_eq!(found["data"][0]["key"], gone.as_str());
+
+    let (_, mended) = audit(&outside, &serve, &["--provider", "--repair", "--yes"]).await;
+    assert_eq!(mended["summary"]["repaired"], 3, "{mended:#}");
+    let archived = |t: &Value| {
+        t["assets"]
+            .as_array()
+            .is_some_and(|a| a.len() == 1 && a[0]["status"] == "archived")
+    };
+    for n in [0, 2, 3] {
+        let task = serve.wait_task(&uuid(n), "archived again", archived).await;
+        let generation = outside.generation(&uuid(n)).unwrap();
+        assert_eq!(
+            task["assets"][0]["sha256"].as_str(),
+            generation.results[0].sha256.as_deref()
+        );
+    }
+    assert_eq!(serve.task(&uuid(0)).await["assets"][0]["round"], 2, "a new round");
+    let log = read(
+        &outside,
+        "SELECT group_concat(action || ' ' || subject) FROM operator_log",
+    );
+    assert!(log.contains(&format!("audit_repair {}", uuid(0))), "{log}");
+    let (code, left) = audit(&outside, &serve, &["--provider"]).await;
+    assert_eq!(
+        (code, &left["summary"]["missing"]),
+        (Some(1), &json!(1)),
+        "what was written over stays named"
+    );
+    assert_eq!(
+        outside.s3.get(&other).await.unwrap(),
+        b"somebody else's",
+        "I6: never written over by us"
+    );
+    outside.assert_bought_once(6);
+    serve.stop().await;
+}
+
+fn edit(outside: &Outside, sql: &str, before: &[&str]) {
+    let conn = rusqlite::Connection::open(outside.dir.path().join("data/catchment.db")).unwrap();
+    conn.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    for table in before {
+        let _ = conn.execute(&format!("DELETE FROM {table}"), []); // what refers to the rows to go
+    }
+    conn.execute_batch(sql).unwrap();
+}
+
+fn read(outside: &Outside, sql: &str) -> String {
+    let conn = rusqlite::Connection::open(outside.dir.path().join("data/catchment.db")).unwrap();
+    conn.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// Page by page, and from any page on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_goes_on_where_it_was_broken_off() {
+    let outside = Outside::start().await;
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..7 {
+        serve.submit(&task(n, "")).await;
+    }
+    serve.wait_settled(7).await;
+    let (mut cursor, mut paid, mut pages) = (String::new(), 0, 0);
+    loop {
+        let page = serve.get(&format!("/v1/audit?limit=3{cursor}")).await.unwrap();
+        paid += page["paid"].as_u64().unwrap();
+        pages += 1;
+        let again = serve.get(&format!("/v1/audit?limit=3{cursor}")).await.unwrap();
+        assert_eq!(again["paid"], page["paid"], "a page can be asked for again");
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(paid, 7);
+    assert_eq!(pages, 3 + 3, "three of tasks, three of the journal");
+    assert_eq!(
+        serve.get("/v1/audit?cursor=x").await.unwrap()["code"],
+        "invalid_query"
+    );
+    serve.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_equals_what_the_provider_says_it_spent() {
+    let outside = Outside::start().await;
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..6 {
+        let mut sample = task(n, if n == 5 { "fail=1" } else { "" });
+        sample["catchment"] = json!({ "labels": { "customer": if n < 2 { "a" } else { "b" } } });
+        serve.submit(&sample).await;
+    }
+    serve.wait_settled(6).await;
+    let usage = serve.get("/v1/usage").await.unwrap();
+    assert_eq!(usage["total"]["tasks"], 6);
+    assert_eq!(
+        (&usage["total"]["archived"], &usage["total"]["unpriced"]),
+        (&json!(5), &json!(0))
+    );
+    let spent: f64 = outside
+        .simulator
+        .generations()
+        .iter()
+        .flat_map(|g| &g.results)
+        .filter(|r| r.code.is_none())
+        .map(|r| r.cost)
+        .sum();
+    let close = |value: &Value| (value.as_f64().unwrap() - spent).abs() < 1e-6;
+    assert!(close(&usage["total"]["cost"]), "{usage:#}");
+    let by = serve.get("/v1/usage?groupBy=label.customer,model").await.unwrap();
+    let groups: Vec<(&str, u64)> = by["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["labels"]["customer"].as_str().unwrap(),
+                row["tasks"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(groups, [("a", 2), ("b", 4)]);
+    assert_eq!(
+        serve.get("/v1/usage?groupBy=week").await.unwrap()["code"],
+        "invalid_query"
+    );
+    let nobody = serve.get("/v1/usage?until=2001-01-01T00:00:00Z").await.unwrap();
+    assert_eq!(
+        (&nobody["data"], &nobody["total"]["tasks"]),
+        (&json!([]), &json!(0))
+    );
+
+    let (_, audited) = audit(&outside, &serve, &[]).await;
+    let days = audited["summary"]["days"].as_array().unwrap();
+    let theirs: f64 = days
+        .iter()
+        .filter_map(|day| day["provider"]["cost"].as_f64())
+        .sum();
+    assert!((theirs - spent).abs() < 1e-6, "{days:#?}");
+    assert!(days.iter().all(|day| day["difference"] == 0.0), "{days:#?}");
+    let shown = cli(&outside, &serve, &["usage", "--by", "day,label.customer"]).await;
+    assert_eq!(said(&shown).lines().count(), 2 * days.len(), "{}", said(&shown));
+    serve.stop().await;
+}
