@@ -6,6 +6,7 @@ use crate::domain::asset::{Asset, AssetReason, AssetState, Intent, Stored, Troub
 use crate::domain::backoff::{self, Jitter};
 use crate::domain::event::EventKind;
 use crate::domain::ids::ResultId;
+use crate::domain::task::Outcome;
 use crate::domain::time::Timestamp;
 use crate::domain::transition::Transition;
 use serde_json::json;
@@ -75,6 +76,8 @@ const DEAD_GRACE: Duration = Duration::from_secs(3600);
 /// … and after this many tries over at least this long, so that a clock that jumped expires nothing (I18).
 const DEAD_TRIES: u32 = 5;
 const DEAD_OVER: Duration = Duration::from_secs(20 * 60);
+/// Dead tries before that of a claim which the provider's whole answer contradicts: a new link may be slow to appear.
+const DISPROVED_AFTER_TRIES: u32 = 2;
 /// A source that never dies nor delivers ends this long after `archive_by`.
 const UNAVAILABLE_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// Tries, a fresh link among them, before content that is no file is believed to be all there is: a CDN that is being
@@ -156,9 +159,12 @@ impl Draft {
 
     fn not_stored(&mut self, result: &ResultId, why: &NotStored, policy: &Policy, jitter: Jitter) {
         let now = self.now;
+        let all_known = self.file.task.outcome == Outcome::Known;
         let Some(asset) = self.change(result) else { return };
         asset.state = AssetState::Pending;
-        match asset.next_try(why, policy, now, jitter) {
+        let disproved = all_known && asset.is_disproved_by_all_the_others(why);
+        let next = asset.next_try(why, policy, now, jitter);
+        match if disproved { Next::Expire } else { next } {
             Next::Again(wait) => {
                 asset.due_at = Some(now.plus(wait));
                 let wants_fresh = asset.trouble.wants_fresh;
@@ -187,6 +193,13 @@ impl Asset {
     pub fn keeps_unverified(&self) -> bool {
         let tries = self.trouble.bad_tries;
         (self.trouble.refreshed && tries >= KEEP_TRIES) || tries >= KEEP_TRIES_UNREFRESHED
+    }
+
+    /// G8: only a callback ever named it, every result of the task is accounted for without it, and its link is dead:
+    /// it never was, and must not keep the task open for as long as a paid result is waited for.
+    fn is_disproved_by_all_the_others(&self, why: &NotStored) -> bool {
+        let dead = matches!(why, NotStored::SourceDead { .. });
+        dead && !self.confirmed && self.trouble.dead_tries >= DISPROVED_AFTER_TRIES
     }
 
     fn next_try(&mut self, why: &NotStored, policy: &Policy, now: Timestamp, jitter: Jitter) -> Next {

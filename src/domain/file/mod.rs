@@ -99,9 +99,10 @@ impl TaskFile {
         self.assets.iter().find(|a| a.id.result == *result)
     }
 
-    /// How many results there will be; 0 while nobody knows.
+    /// How many results there will be; 0 while nobody knows. What only a callback claimed and nobody found is none.
     pub fn expected(&self) -> u32 {
-        let known = u32::try_from(self.assets.len()).unwrap_or(u32::MAX);
+        let is_real = |a: &&Asset| a.confirmed || !a.state.is_terminal() || a.state.stored().is_some();
+        let known = u32::try_from(self.assets.iter().filter(is_real).count()).unwrap_or(u32::MAX);
         let named = self.task.number_results.max(self.task.items_named);
         if named == 0 { 0 } else { named.max(known) }
     }
@@ -238,7 +239,12 @@ impl Draft {
             return None;
         }
         let late = task.outcome == Outcome::DeadlinePassed;
-        Some(match (archived, self.file.assets.is_empty()) {
+        // Claims that the whole answer contradicts say nothing about the task.
+        let nothing_made = match late {
+            true => self.file.assets.is_empty(),
+            false => !self.file.assets.iter().any(|a| a.confirmed),
+        };
+        Some(match (archived, nothing_made) {
             (1.., _) => TaskState::Partial(self.failure_verdict(late.then_some(TaskReason::NoOutcome))),
             (0, false) => TaskState::Failed(Verdict {
                 reason: Some(TaskReason::NoAssetArchived),

@@ -176,3 +176,76 @@ fn i7_a_late_result_of_a_failed_task_is_asked_about_until_the_query_may_have_cau
     let t = file.ingest(asked(vec![success("late")]), &policy(), soon, J);
     assert_eq!(t.events[0].kind, EventKind::TaskRecovered);
 }
+
+/// A task of `results`, its only callback forged and trusted after the provider stayed silent for too long.
+fn deceived(results: u32) -> TaskFile {
+    let file = submitted(results);
+    let forged = || vec![claim(1, at(50), vec![success("forged")])];
+    let t = file.clone().ingest(no_answer(forged()), &policy(), at(60), J);
+    let file = apply(file, t);
+    let t = file.clone().ingest(no_answer(forged()), &policy(), at(3600), J);
+    let file = apply(file, t);
+    assert_eq!((file.assets.len(), file.assets[0].confirmed), (1, false));
+    file
+}
+
+/// The forged link's tries until it ends; at most a few.
+fn until_disproved(mut file: TaskFile) -> TaskFile {
+    let id = file.assets[0].id.result.clone();
+    for n in 0..4 {
+        if file.assets[0].state.is_terminal() {
+            return file;
+        }
+        let dead = CopyOutcome::NotStored(NotStored::SourceDead { status: 404 });
+        let t = file.clone().copied(&id, dead, &policy(), at(3700 + n * 20), J);
+        file = apply(file, t);
+    }
+    panic!("still waited for: {:?}", file.assets[0]);
+}
+
+#[test]
+fn g8_a_trusted_forgery_neither_holds_a_task_open_nor_spoils_its_verdict() {
+    // The one real result was archived: completed, not partial.
+    let file = deceived(1);
+    let t = file
+        .clone()
+        .ingest(answer(vec![success("real")]), &policy(), at(3610), J);
+    let (file, _) = archive(apply(file, t), "real", at(3620));
+    assert_eq!(
+        status(&file),
+        TaskStatus::Archiving,
+        "a dead link is not given up at once"
+    );
+    let file = until_disproved(file);
+    assert_eq!(status(&file), TaskStatus::Completed);
+
+    // The one real result failed: the provider's word, not ours.
+    let file = deceived(1);
+    let t = file
+        .clone()
+        .ingest(answer(vec![failure("timeoutProvider")]), &policy(), at(3610), J);
+    let file = until_disproved(apply(file, t));
+    let verdict = file.task.state.verdict().cloned().unwrap();
+    assert_eq!(status(&file), TaskStatus::Failed);
+    assert_eq!(verdict.reason, Some(TaskReason::ProviderError));
+    assert_eq!(verdict.provider_code.as_deref(), Some("timeoutProvider"));
+}
+
+#[test]
+fn g6_a_claim_that_may_still_be_true_keeps_its_patience() {
+    let file = deceived(2);
+    let t = file.clone().ingest(
+        answer(vec![success("real"), Item::Running]),
+        &policy(),
+        at(3610),
+        J,
+    );
+    let mut file = apply(file, t);
+    let id = file.assets[0].id.result.clone();
+    for n in 0..10 {
+        let dead = CopyOutcome::NotStored(NotStored::SourceDead { status: 404 });
+        let t = file.clone().copied(&id, dead, &policy(), at(3700 + n * 20), J);
+        file = apply(file, t);
+    }
+    assert_eq!(file.assets[0].state, AssetState::Pending);
+}
