@@ -355,6 +355,10 @@ impl AuditPage {
     fn compare(&mut self, file: &TaskFile, report: &Report) {
         for success in report.successes().filter(|s| file.asset(&s.result).is_none()) {
             self.paid += 1;
+            if !file.task.state.is_terminal() {
+                self.in_progress += 1; // the next query of an open task finds it
+                continue;
+            }
             self.missing += 1;
             self.findings.push(Finding {
                 task: file.task.id,

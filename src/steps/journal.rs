@@ -62,6 +62,11 @@ impl Journalling {
         Ok(Earlier::Nothing)
     }
 
+    async fn unknown_there(&self, id: TaskId) -> Result<bool, StoreError> {
+        self.records.journal_later(id).await?;
+        Ok(true)
+    }
+
     /// The journal has it, and whether it was sent before is known.
     pub async fn settled(&self, id: TaskId) -> Result<(), StoreError> {
         self.records.journal_done(vec![id]).await
@@ -130,10 +135,11 @@ impl Journalling {
                 self.records.journal_done(vec![task.id]).await?;
                 Ok(true)
             }
-            // Without the right to list the bucket, S3 says 403 of a key that is not there.
-            Ok(None) | Err(BlobError::Misconfigured { .. }) => {
-                self.records.journal_later(task.id).await?;
-                Ok(true)
+            Ok(None) => self.unknown_there(task.id).await,
+            // Without the right to list the bucket, S3 says 403 of a key that is not there. Any other trouble with the
+            // credentials says nothing about the entry: it may name another tenant, and is waited for.
+            Err(BlobError::Misconfigured { code }) if code == "access_denied" => {
+                self.unknown_there(task.id).await
             }
             Err(BlobError::Refused { code }) => {
                 warn!(task = %task.id, code, "the journal's entry cannot be used; the provider describes the task");
