@@ -105,6 +105,7 @@ macro_rules! every_story {
                 a_released_delivery_keeps_its_schedule
                 an_endpoint_that_is_gone_is_disabled_and_its_queue_waits
                 an_operator_event_told_before_does_not_stop_a_later_settlement
+                i8_many_answers_of_gone_are_one_disabling
                 f20_a_slow_endpoint_holds_its_share_and_no_more
                 deliveries_are_claimed_earliest_due_first_within_the_limit
                 a_deleted_endpoint_takes_its_open_deliveries_along

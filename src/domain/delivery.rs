@@ -145,9 +145,10 @@ impl Schedule {
 /// Longest `Retry-After` an endpoint can ask for: a day, well inside the schedule.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// The id of an operator event about this endpoint and the event that failed there.
-pub fn operator_event_id(kind: EventKind, endpoint: &EndpointId, event: &EventId) -> EventId {
-    EventId::derive(&[kind.as_str(), &endpoint.0, event.as_str()])
+/// The id of an operator event about this endpoint and the event that failed there. What the same delivery comes to after
+/// a redrive is a fact of its own: tries are counted on, so the last one's number tells the two apart.
+pub fn operator_event_id(kind: EventKind, endpoint: &EndpointId, event: &EventId, attempt: u32) -> EventId {
+    EventId::derive(&[kind.as_str(), &endpoint.0, event.as_str(), &attempt.to_string()])
 }
 
 #[cfg(test)]
@@ -195,5 +196,13 @@ mod tests {
             excerpt: String::new(),
         };
         assert_eq!(after(&busy), After::RetryAt(Timestamp::from_millis(90_000)));
+    }
+
+    #[test]
+    fn i8_a_second_death_after_a_redrive_is_a_fact_of_its_own() {
+        let (endpoint, event) = (EndpointId::new([1; 16]), EventId::stored("evt_1".to_owned()));
+        let id = |attempt| operator_event_id(EventKind::DeliveryDead, &endpoint, &event, attempt);
+        assert_eq!(id(12), id(12), "the same try, told again after a crash");
+        assert_ne!(id(12), id(24));
     }
 }

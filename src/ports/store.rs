@@ -357,10 +357,10 @@ pub struct SettledDelivery {
     pub epoch: u64,
     pub attempt: Attempt,
     pub after: After,
-    /// `delivery.dead`, `endpoint.disabled`.
+    /// `delivery.dead`.
     pub events: Vec<NewEvent>,
-    /// Told too when this failure is the one for which the endpoint is given up.
-    pub if_given_up: Option<NewEvent>,
+    /// `endpoint.disabled`: told too if it is this try that disables the endpoint.
+    pub if_disabled: Option<NewEvent>,
     /// For the endpoint's rest.
     pub jitter: Jitter,
 }

@@ -50,7 +50,7 @@ pub async fn call_task(ctx: &CallTask<'_>, lease: Lease<Delivery>) -> Result<Aft
 fn dead_letter(delivery: &Delivery, after: &After, now: Timestamp) -> Option<NewEvent> {
     let kind = EventKind::DeliveryDead;
     matches!(after, After::Dead | After::Gone).then(|| NewEvent {
-        id: operator_event_id(kind, &delivery.endpoint.id, &delivery.event.id),
+        id: operator_event_id(kind, &delivery.endpoint.id, &delivery.event.id, delivery.attempt),
         kind,
         tenant: delivery.endpoint.tenant.clone(),
         task: None,
@@ -60,6 +60,7 @@ fn dead_letter(delivery: &Delivery, after: &After, now: Timestamp) -> Option<New
             task_uuid: delivery.event.data.task_uuid.clone(),
             endpoint: Some(delivery.endpoint.id.0.clone()),
             event: Some(delivery.event.id.as_str().to_owned()),
+            reason: after.dead_reason().map(|r| r.to_string()),
             ..EventData::default()
         },
     })

@@ -68,7 +68,7 @@ pub async fn deliver(ctx: &Publish<'_>, lease: Lease<Delivery>) -> Result<Done, 
         id: delivery.id,
         epoch,
         events: operator_events(&delivery, &after, now),
-        if_given_up: given_up(&delivery, &after, now),
+        if_disabled: disabling(&delivery, &after, now),
         jitter: ctx.rng.jitter(),
         attempt: attempt(&delivery, started, now, outcome),
         after: after.clone(),
@@ -87,39 +87,28 @@ fn attempt(delivery: &Delivery, started: Timestamp, now: Timestamp, outcome: Out
     }
 }
 
-/// A delivery out of tries is told, and so is an endpoint that says it is gone. A dead operator event begets none.
+/// A delivery that ends undelivered is told. A dead operator event begets none.
 fn operator_events(delivery: &Delivery, after: &After, now: Timestamp) -> Vec<NewEvent> {
-    let Some(dead) = after.dead_reason() else {
-        return vec![];
+    let dead = after.dead_reason().filter(|_| !delivery.event.kind.is_operator());
+    let told = dead.map(|dead| operator_event(EventKind::DeliveryDead, dead.as_str(), delivery, now));
+    told.into_iter().collect()
+}
+
+/// Told if this try disables the endpoint. Whether it does is known only where the endpoint's other tries are: a failure
+/// may be the last straw, and of many answers of 410 the first one counts.
+fn disabling(delivery: &Delivery, after: &After, now: Timestamp) -> Option<NewEvent> {
+    let reason = match after {
+        After::Delivered => return None,
+        After::Gone => DisabledReason::Gone,
+        After::RetryAt(_) | After::Dead => DisabledReason::Failing,
     };
-    let mut events = vec![];
-    if !delivery.event.kind.is_operator() {
-        events.push(operator_event(
-            EventKind::DeliveryDead,
-            dead.as_str(),
-            delivery,
-            now,
-        ));
-    }
-    if *after == After::Gone {
-        events.push(disabling(DisabledReason::Gone, delivery, now));
-    }
-    events
-}
-
-/// Whether a failure is the last straw is known only where the endpoint's other tries are.
-fn given_up(delivery: &Delivery, after: &After, now: Timestamp) -> Option<NewEvent> {
-    let may_be = matches!(after, After::RetryAt(_) | After::Dead);
-    may_be.then(|| disabling(DisabledReason::Failing, delivery, now))
-}
-
-fn disabling(reason: DisabledReason, delivery: &Delivery, now: Timestamp) -> NewEvent {
-    operator_event(EventKind::EndpointDisabled, reason.as_str(), delivery, now)
+    let kind = EventKind::EndpointDisabled;
+    Some(operator_event(kind, reason.as_str(), delivery, now))
 }
 
 fn operator_event(kind: EventKind, reason: &str, delivery: &Delivery, now: Timestamp) -> NewEvent {
     NewEvent {
-        id: operator_event_id(kind, &delivery.endpoint.id, &delivery.event.id),
+        id: operator_event_id(kind, &delivery.endpoint.id, &delivery.event.id, delivery.attempt),
         kind,
         tenant: delivery.endpoint.tenant.clone(),
         task: None,

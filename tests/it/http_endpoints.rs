@@ -250,7 +250,7 @@ async fn settle(service: &Service, lease: &Lease<Delivery>, outcome: Outcome, af
         attempt,
         after,
         events: vec![],
-        if_given_up: None,
+        if_disabled: None,
         jitter: Jitter(0.5),
     };
     service.store.settle_delivery(settled).await.unwrap();

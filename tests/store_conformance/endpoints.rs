@@ -50,6 +50,7 @@ fn settled(lease: &Lease<Delivery>, now: i64, taken: bool, after: After) -> Sett
             EventKind::EndpointDisabled,
             &lease.item.endpoint.id,
             &lease.item.event.id,
+            lease.item.attempt,
         ),
         kind: EventKind::EndpointDisabled,
         tenant: acme(),
@@ -72,7 +73,7 @@ fn settled(lease: &Lease<Delivery>, now: i64, taken: bool, after: After) -> Sett
         },
         after,
         events: vec![],
-        if_given_up: Some(told),
+        if_disabled: Some(told),
         jitter: J,
     }
 }

@@ -42,7 +42,7 @@ fn tried(lease: &Lease<Delivery>, now: i64, status: u16, after: After) -> Settle
         },
         after,
         events: vec![],
-        if_given_up: None,
+        if_disabled: None,
         jitter: J,
     }
 }
@@ -254,8 +254,13 @@ pub async fn an_endpoint_that_is_gone_is_disabled_and_its_queue_waits(s: &dyn St
     s.fan_out(at(0), NOW, 100).await.unwrap();
     let kind = EventKind::EndpointDisabled;
     let mut settled = tried(&lease, 5, 410, After::Gone);
-    settled.events = vec![NewEvent {
-        id: operator_event_id(kind, &lease.item.endpoint.id, &lease.item.event.id),
+    settled.if_disabled = Some(NewEvent {
+        id: operator_event_id(
+            kind,
+            &lease.item.endpoint.id,
+            &lease.item.event.id,
+            lease.item.attempt,
+        ),
         kind,
         tenant: acme(),
         task: None,
@@ -265,7 +270,7 @@ pub async fn an_endpoint_that_is_gone_is_disabled_and_its_queue_waits(s: &dyn St
             endpoint: Some(lease.item.endpoint.id.0.clone()),
             ..EventData::default()
         },
-    }];
+    });
     let disabled = s.settle_delivery(settled).await.unwrap();
     assert_eq!(disabled, Some(DisabledReason::Gone));
     let ended = s.endpoints(Some(&acme())).await.unwrap().remove(0);
@@ -293,6 +298,45 @@ pub async fn an_endpoint_that_is_gone_is_disabled_and_its_queue_waits(s: &dyn St
     assert_eq!(dead.map(|(_, n)| *n), Some(1));
 }
 
+pub async fn i8_many_answers_of_gone_are_one_disabling(s: &dyn Store) {
+    let first = one_delivery(s).await;
+    accept(s, 2, at(0)).await;
+    s.fan_out(at(0), NOW, 100).await.unwrap();
+    let second = claim_all(s, 0).await.remove(0);
+    let mut disabled = vec![];
+    for lease in [first, second] {
+        let mut gone = tried(&lease, 5, 410, After::Gone);
+        gone.if_disabled = Some(told_of(EventKind::EndpointDisabled, &lease));
+        disabled.push(s.settle_delivery(gone).await.unwrap());
+    }
+    assert_eq!(disabled, [Some(DisabledReason::Gone), None]);
+    let kinds: Vec<EventKind> = log(s).await.iter().map(|e| e.kind).collect();
+    assert_eq!(
+        kinds
+            .iter()
+            .filter(|k| **k == EventKind::EndpointDisabled)
+            .count(),
+        1
+    );
+}
+
+fn told_of(kind: EventKind, lease: &Lease<Delivery>) -> NewEvent {
+    NewEvent {
+        id: operator_event_id(
+            kind,
+            &lease.item.endpoint.id,
+            &lease.item.event.id,
+            lease.item.attempt,
+        ),
+        kind,
+        tenant: acme(),
+        task: None,
+        task_sequence: 0,
+        at: at(5),
+        data: EventData::default(),
+    }
+}
+
 pub async fn an_operator_event_told_before_does_not_stop_a_later_settlement(s: &dyn Store) {
     let lease = one_delivery(s).await;
     accept(s, 2, at(0)).await;
@@ -302,6 +346,7 @@ pub async fn an_operator_event_told_before_does_not_stop_a_later_settlement(s: &
             EventKind::DeliveryDead,
             &lease.item.endpoint.id,
             &lease.item.event.id,
+            lease.item.attempt,
         ),
         kind: EventKind::DeliveryDead,
         tenant: acme(),

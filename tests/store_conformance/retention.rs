@@ -153,7 +153,7 @@ pub async fn g7_an_event_stays_until_its_enabled_endpoints_have_it(s: &impl Whol
             attempt,
             after,
             events,
-            if_given_up: None,
+            if_disabled: None,
             jitter: J,
         };
         s.settle_delivery(settled).await.unwrap();
@@ -184,7 +184,7 @@ pub async fn g7_an_event_stays_until_its_enabled_endpoints_have_it(s: &impl Whol
         },
         after: After::Gone,
         events: vec![],
-        if_given_up: None,
+        if_disabled: None,
         jitter: J,
     };
     s.settle_delivery(gone).await.unwrap();

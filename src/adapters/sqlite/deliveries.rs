@@ -208,10 +208,10 @@ pub(super) fn settle_delivery(
         _ if health.is_given_up(now) => DisabledReason::Failing,
         _ => return Ok(None),
     };
-    if reason == DisabledReason::Failing {
-        append_operator_events(conn, settled.if_given_up.as_slice())?;
+    if !disable(conn, endpoint, now, reason)? {
+        return Ok(None);
     }
-    disable(conn, endpoint, now, reason)?;
+    append_operator_events(conn, settled.if_disabled.as_slice())?;
     Ok(Some(reason))
 }
 

@@ -246,17 +246,19 @@ pub(super) fn delete_endpoint(conn: &Connection, tenant: &Tenant, id: &EndpointI
     Ok(true)
 }
 
+/// `false`: it was disabled before, and keeps its reason.
 pub(super) fn disable(
     conn: &Connection,
     key: i64,
     at: Timestamp,
     reason: DisabledReason,
-) -> Result<(), Fault> {
-    conn.prepare_cached(
-        "UPDATE endpoints SET disabled_at = ?2, disabled_reason = ?3 WHERE id = ?1 AND disabled_at IS NULL",
-    )?
-    .execute(params![key, ms(at), reason.as_str()])?;
-    Ok(())
+) -> Result<bool, Fault> {
+    let changed = conn
+        .prepare_cached(
+            "UPDATE endpoints SET disabled_at = ?2, disabled_reason = ?3 WHERE id = ?1 AND disabled_at IS NULL",
+        )?
+        .execute(params![key, ms(at), reason.as_str()])?;
+    Ok(changed == 1)
 }
 
 /// Deliveries made in one commit before the rest is left to the next: a hundred endpoints that each have a full page

@@ -28,7 +28,8 @@ pub(super) fn append_events(
     Ok(())
 }
 
-/// Operator events are named for an endpoint and an event; after a redrive the same may be due again, and was told.
+/// Operator events are named for the try that called for them. One that was told all the same stops no settlement: the
+/// delivery would be tried for ever.
 pub(super) fn append_operator_events(conn: &Connection, events: &[NewEvent]) -> Result<(), Fault> {
     for event in events {
         insert_event(conn, None, event, INSERT_UNLESS_TOLD)?;
