@@ -17,3 +17,4 @@ mod http_tenants;
 mod late_truth;
 mod links;
 mod pace;
+mod restored;

@@ -15,6 +15,7 @@ use catchment::domain::time::Timestamp;
 use catchment::domain::token::CallbackKeys;
 use catchment::ports::clock::Clock as _;
 use catchment::ports::health::Health;
+use catchment::ports::records::Records as _;
 use catchment::ports::store::*;
 use catchment::ports::wake::Wakeups;
 use catchment::steps::overdue::{Overdue, sweep};
@@ -58,7 +59,7 @@ pub struct World {
     submissions: Submissions,
     queries: Queries,
     copies: Copies,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 pub fn policy() -> Policy {
@@ -147,7 +148,7 @@ impl World {
             runware,
             cdn,
             bucket,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -282,6 +283,15 @@ impl World {
             Gate::ClosedUntil(until) => Some(until),
             _ => None,
         }
+    }
+
+    /// As if this database were a backup that was put back in the place of a later one. No journal is kept.
+    pub async fn is_put_back(&self) {
+        let other = rusqlite::Connection::open(self.dir.path().join("catchment.db")).unwrap();
+        other
+            .execute("INSERT INTO meta (key, value) VALUES ('backup', '1')", [])
+            .unwrap();
+        assert!(self.store.keep_journal(false).await.unwrap());
     }
 
     pub async fn file(&self, n: u32) -> TaskFile {
