@@ -1,11 +1,11 @@
 //! What only this adapter promises: group commit, its failures, and recovery from them.
 
 mod old; // retention beside the daily work
-mod pages;
-mod queues; // an endpoint's whole queue, step by step // reads that stop short and go on
+mod pages; // reads that stop short and go on
+mod queues; // an endpoint's whole queue, step by step
 
 use super::fault::Fault;
-use super::{OpenOptions, Role, SqliteStore, chores, deliveries, inbox, leases, overdue, settle};
+use super::{OpenOptions, Role, SqliteStore, chores, deliveries, inbox, learning, leases, overdue, settle};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{Digest, TaskId, Tenant};
 use crate::domain::task::Origin;
@@ -402,6 +402,7 @@ async fn hot_statements_use_their_indexes() {
         (leases::SUBMISSIONS, "INDEX tasks_to_submit"),
         (leases::WOKEN, "tasks_wake_at"),
         (leases::QUERIES, "tasks_query_at"),
+        (learning::DYING_FIRST, "INDEX tasks_to_learn"),
         (leases::COPIES, "INDEX assets_to_copy"),
         (deliveries::DUE, "INDEX deliveries_send_at"),
         (deliveries::DUE, "INDEX deliveries_in_order"),
