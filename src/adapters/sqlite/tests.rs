@@ -3,6 +3,7 @@
 mod old; // retention beside the daily work
 mod pages; // reads that stop short and go on
 mod queues; // an endpoint's whole queue, step by step
+mod together; // tries settled by one job
 
 use super::fault::Fault;
 use super::{OpenOptions, Role, SqliteStore, chores, deliveries, inbox, learning, leases, overdue, settle};
