@@ -116,7 +116,8 @@ pub enum Submission {
     /// Not yet, or known to have been refused.
     None,
     Confirmed,
-    /// The re-send window closed without a word: queried to its deadline, never sent again.
+    /// The re-send window closed without a word: queried to its deadline, never sent again. Of a task that this database
+    /// never sent: another life of it may have (a restore), and the provider has not been asked yet.
     Unconfirmed,
 }
 

@@ -18,7 +18,8 @@ pub trait Overdue: Send + Sync {
 
     /// Claims, as [`super::store::Leases`] does, tasks that may not be sent any more, also before they are due: first
     /// attempted by `limits.attempted_by`; or never attempted, and created by `limits.created_by` or past their own
-    /// deadline. One under a live lease is in hand, and left to its holder.
+    /// deadline. One under a live lease is in hand, and left to its holder; one that was never attempted here and may
+    /// have been by an earlier life is left to be asked about.
     async fn claim_unsendable(
         &self,
         c: Claim,

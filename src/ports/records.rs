@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub trait Records: Send + Sync {
     /// At every start: whether new tasks are to be journalled. Switched on, the tasks that are open are too; off, what
     /// was still to be done is forgotten. Answers whether the database is a backup that was put back: then every task
-    /// that it holds as not sent is [`Need::First`] again.
+    /// that it holds as not sent is in doubt, and with a journal [`Need::First`] again.
     async fn keep_journal(&self, on: bool) -> Result<bool, StoreError>;
 
     /// What the journal still needs of a task; `None`: nothing.

@@ -31,6 +31,8 @@ pub struct Dispatch<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Dispatched {
     Submitted,
+    /// The provider has it from an earlier attempt. It was asked, nothing was sent.
+    Found,
     /// The re-send window closed without a word: asked about, never sent again. The provider was not spoken to.
     Unconfirmed,
     /// Tried again later: a stable code, and what the provider asked for.
@@ -42,13 +44,27 @@ pub enum Dispatched {
     Parked {
         code: String,
     },
+    /// The account may not even ask about the task. Nothing was sent.
+    Unasked {
+        code: String,
+    },
     Rejected {
         code: String,
     },
-    /// Ended without being sent: held too long, or its document is gone. The provider was not spoken to.
+    /// Ended without being sent: held too long, or its document is gone.
     GivenUp {
         code: String,
+        /// How the last try failed; `None`: none was made.
+        setback: Option<Setback>,
     },
+}
+
+/// What the end of a try means for the whole queue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setback {
+    pub retry_after: Option<Duration>,
+    /// The account is the trouble.
+    pub parked: bool,
 }
 
 /// Works one leased task through one attempt.
@@ -63,34 +79,32 @@ pub async fn dispatch(ctx: &Dispatch<'_>, lease: Lease<TaskFile>) -> Result<Disp
         epoch,
     };
     let now = ctx.clock.now();
-    if file.held_too_long(ctx.policy, now) {
-        ctx.store.commit(file.not_submitted(now), fence).await?;
-        return Ok(Dispatched::GivenUp {
-            code: "not_submitted".to_owned(),
-        });
-    }
-    match file.doubt(ctx.policy, now) {
-        Doubt::None => match submitted_in_an_earlier_life(ctx, file.task.id).await {
-            Ok(true) => return settle(ctx, submitted(ctx, file, Submission::Confirmed), fence).await,
+    match doubt(ctx, &file) {
+        Doubt::None => {}
+        Doubt::EarlierLife => match submitted_in_an_earlier_life(ctx, file.task.id).await {
+            Ok(true) => return found(ctx, sent_before(ctx, file), fence).await,
             Ok(false) => {}
-            Err(e) => return postpone(ctx, file, &e.code, true, e.retry_after, e.parked, fence).await,
+            Err(e) => return ask_later(ctx, file, e, fence).await,
         },
         Doubt::WindowClosed => {
             settle(ctx, submitted(ctx, file, Submission::Unconfirmed), fence).await?;
             return Ok(Dispatched::Unconfirmed);
         }
         Doubt::Ask => match known_to_provider(ctx, file.task.id).await {
-            Ok(true) => return settle(ctx, submitted(ctx, file, Submission::Confirmed), fence).await,
+            Ok(true) => return found(ctx, submitted(ctx, file, Submission::Confirmed), fence).await,
             Ok(false) => {}
-            Err(e) => return postpone(ctx, file, &e.code, false, e.retry_after, e.parked, fence).await,
+            Err(e) => {
+                let postponed = postpone(ctx, file, &e.code, false, e.retry_after, e.parked, fence).await?;
+                return Ok(of_a_question(postponed));
+            }
         },
+    }
+    if file.held_too_long(ctx.policy, now) {
+        return give_up(ctx, file, "not_submitted", fence).await;
     }
     let certain_before = file.task.first_attempt_at.is_none();
     let Some(document) = ctx.store.document(file.task.id).await? else {
-        ctx.store.commit(file.not_submitted(now), fence).await?;
-        return Ok(Dispatched::GivenUp {
-            code: "document_missing".to_owned(),
-        });
+        return give_up(ctx, file, "document_missing", fence).await;
     };
     crash_point!("dispatch.before_intent");
     let begun = file.submission_begins(now);
@@ -101,6 +115,14 @@ pub async fn dispatch(ctx: &Dispatch<'_>, lease: Lease<TaskFile>) -> Result<Disp
     let outcome = attempt(ctx, file.task.id, &document).await;
     crash_point!("dispatch.after_answer");
     conclude(ctx, file, outcome, certain_before, fence).await
+}
+
+/// The journal may know more than the database: of a lost disk.
+fn doubt(ctx: &Dispatch<'_>, file: &TaskFile) -> Doubt {
+    match file.doubt(ctx.policy, ctx.clock.now()) {
+        Doubt::None if ctx.earlier == Earlier::Perhaps => Doubt::EarlierLife,
+        other => other,
+    }
 }
 
 /// One request; an unclear answer is followed by one question.
@@ -120,12 +142,9 @@ async fn known_to_provider(ctx: &Dispatch<'_>, id: TaskId) -> Result<bool, Provi
     Ok(reports.first().is_some_and(|r| !r.is_empty()))
 }
 
-/// The journal knew it before: the database may be older than the submission (a restore, a lost disk), so the provider is
-/// asked, its archive too, before anything is paid.
+/// The database may be older than the submission (a restore, a lost disk), so the provider is asked, its archive too,
+/// before anything is paid.
 async fn submitted_in_an_earlier_life(ctx: &Dispatch<'_>, id: TaskId) -> Result<bool, ProviderError> {
-    if ctx.earlier == Earlier::Nothing {
-        return Ok(false);
-    }
     match known_to_provider(ctx, id).await {
         Ok(false) => ctx.provider.details(id).await.map(|details| details.is_some()),
         other => other,
@@ -164,6 +183,57 @@ fn submitted(ctx: &Dispatch<'_>, file: TaskFile, how: Submission) -> Transition 
     file.submitted(how, ctx.policy, ctx.clock.now(), ctx.rng.jitter())
 }
 
+fn sent_before(ctx: &Dispatch<'_>, file: TaskFile) -> Transition {
+    file.sent_before(ctx.policy, ctx.clock.now(), ctx.rng.jitter())
+}
+
+async fn found(ctx: &Dispatch<'_>, transition: Transition, fence: Fence) -> Result<Dispatched, StoreError> {
+    settle(ctx, transition, fence).await?;
+    Ok(Dispatched::Found)
+}
+
+async fn give_up(
+    ctx: &Dispatch<'_>,
+    file: TaskFile,
+    code: &str,
+    fence: Fence,
+) -> Result<Dispatched, StoreError> {
+    ctx.store
+        .commit(file.not_submitted(ctx.clock.now()), fence)
+        .await?;
+    Ok(Dispatched::GivenUp {
+        code: code.to_owned(),
+        setback: None,
+    })
+}
+
+async fn ask_later(
+    ctx: &Dispatch<'_>,
+    file: TaskFile,
+    error: ProviderError,
+    fence: Fence,
+) -> Result<Dispatched, StoreError> {
+    let (now, jitter) = (ctx.clock.now(), ctx.rng.jitter());
+    let ProviderError {
+        code,
+        retry_after,
+        parked,
+    } = error;
+    let later = file.not_asked(&code, retry_after, ctx.policy, now, jitter);
+    ctx.store.commit(later, fence).await?;
+    Ok(match parked {
+        true => Dispatched::Unasked { code },
+        false => Dispatched::Postponed { code, retry_after },
+    })
+}
+
+fn of_a_question(postponed: Dispatched) -> Dispatched {
+    match postponed {
+        Dispatched::Parked { code } => Dispatched::Unasked { code },
+        other => other,
+    }
+}
+
 async fn settle(ctx: &Dispatch<'_>, transition: Transition, fence: Fence) -> Result<Dispatched, StoreError> {
     ctx.store.commit(transition, fence).await?;
     crash_point!("dispatch.after_commit");
@@ -186,7 +256,10 @@ async fn postpone(
     ctx.store.commit(next, fence).await?;
     let code = code.to_owned();
     Ok(match (rejected, parked) {
-        (true, _) => Dispatched::GivenUp { code },
+        (true, _) => Dispatched::GivenUp {
+            code,
+            setback: Some(Setback { retry_after, parked }),
+        },
         (false, true) => Dispatched::Parked { code },
         (false, false) => Dispatched::Postponed { code, retry_after },
     })

@@ -86,6 +86,7 @@ async fn settle(ctx: &Overdue<'_>, lease: Lease<TaskFile>) -> Result<(), StoreEr
     };
     let transition = match file.doubt(ctx.policy, now) {
         Doubt::None => file.not_submitted(now),
+        Doubt::EarlierLife => return Ok(()), // to be asked about, which is not for the clock to do
         Doubt::Ask | Doubt::WindowClosed => {
             file.submitted(Submission::Unconfirmed, ctx.policy, now, ctx.rng.jitter())
         }

@@ -175,3 +175,51 @@ async fn a_parked_queue_does_not_hold_back_what_the_clock_alone_decides() {
     }
     assert!(world.runware.bought().is_empty());
 }
+
+/// A probe may be spent on a task whose time is over: nothing is sent for it, so the next one goes in its place.
+#[tokio::test]
+async fn f15_a_probe_that_asks_nothing_of_the_account_does_not_hold_the_parked_queue_another_interval() {
+    let world = World::with(Policy {
+        max_hold: HOUR,
+        retry_max_interval: HOUR,
+        ..policy()
+    });
+    world.runware.is(Mood::NoCredit);
+    // More than the clock's own sweep settles before the probe goes: the oldest of the rest are probed with.
+    world.accept(0..300, 1).await;
+    world.live_for(MINUTE).await;
+    world.accept(300..301, 1).await;
+    world.live_for(HOUR - 2 * MINUTE).await;
+    world.runware.is(Mood::Fine);
+    world.live_for(3 * MINUTE).await;
+    assert_eq!(world.status(300).await, "submitted");
+    assert_eq!(world.runware.bought().len(), 1, "the others were held too long");
+}
+
+#[tokio::test]
+async fn f15_a_task_found_at_the_provider_does_not_unpark_the_queue() {
+    let world = World::new();
+    world.runware.is(Mood::Mute);
+    world.accept(1..5, 1).await;
+    world.live_for(Duration::from_millis(10)).await;
+    for n in 1..5 {
+        assert_eq!(world.status(n).await, "submitting");
+    }
+    world.runware.is(Mood::Fine);
+    world.runware.takes_submissions(Mood::NoCredit);
+    world.accept(5..40, 1).await;
+    world.live_for(2 * MINUTE).await;
+    for n in 1..5 {
+        world.runware.shows(id(n), vec![video("r", &n.to_string())]);
+    }
+    let from = world.now();
+    world.live_for(5 * MINUTE).await;
+    for n in 1..5 {
+        assert_eq!(world.status(n).await, "completed");
+    }
+    let calls = during(&world, from, world.now());
+    let sent = calls.iter().filter(|(_, c)| *c == Call::Submit).count();
+    println!("{sent} submissions while parked");
+    assert!(sent <= 6, "{sent} submissions in 5 minutes: a probe a minute");
+    assert_eq!(degraded(&world).as_deref(), Some("parked: insufficientCredits"));
+}

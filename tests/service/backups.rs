@@ -2,7 +2,9 @@
 //! from callbacks, journal and audit; nothing is archived or bought twice.
 
 use crate::journal::{cli, said};
+use crate::outside::fault_store::{Act, FaultStore};
 use crate::outside::{Outside, Serve, until};
+use crate::wire::Wire;
 use crate::world::{task, uuid};
 use catchment::simulator::{Faults, Options};
 use serde_json::{Value, json};
@@ -122,17 +124,60 @@ async fn wait_completed(serve: &Serve, count: usize) {
     panic!("never {wanted}: {tasks:#?}");
 }
 
+/// What stands in the way of the question, when the backup is put back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Trouble {
+    None,
+    BucketDown,
+    /// Takes the journal's requests and never answers them.
+    BucketSilent,
+    JournalOff,
+    /// `deadline` of two of the tasks, `runware.max_hold` of the others.
+    TimeIsOver,
+}
+
 /// What the backup holds as unsent was sent since: it is asked about, not sent again.
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_task_unsent_in_the_backup_and_sent_since_is_not_bought_again() {
+    unsent_in_the_backup_and_sent_since(Trouble::None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_nor_is_it_when_the_bucket_is_down_at_the_restore() {
+    unsent_in_the_backup_and_sent_since(Trouble::BucketDown).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_nor_is_it_when_the_journal_cannot_be_put_in_time() {
+    unsent_in_the_backup_and_sent_since(Trouble::BucketSilent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_nor_is_it_without_a_journal() {
+    unsent_in_the_backup_and_sent_since(Trouble::JournalOff).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f28_a_task_whose_time_is_over_at_the_restore_is_asked_about_before_it_is_given_up() {
+    unsent_in_the_backup_and_sent_since(Trouble::TimeIsOver).await;
+}
+
+async fn unsent_in_the_backup_and_sent_since(trouble: Trouble) {
     let mut refusing = Faults::none();
     refusing.refuse_submit = 1.0;
     refusing.set("refuse-submit-with", Some("503")).unwrap();
-    let outside = Outside::with(Options {
+    let mut outside = Outside::with(Options {
         faults: refusing,
         ..Options::default()
     })
     .await;
+    let fault = FaultStore::before(&outside.s3.bucket).await;
+    let mut store = Wire::to(&fault.url());
+    store.up();
+    outside.set("CATCHMENT_S3__ENDPOINT", store.url());
+    if trouble == Trouble::JournalOff {
+        outside.set("CATCHMENT_S3__JOURNAL", "false");
+    }
     let mut serve = Serve::start(&outside, None).await;
     for n in 0..4 {
         serve.submit(&task(n, "")).await;
@@ -149,11 +194,37 @@ async fn i3_a_task_unsent_in_the_backup_and_sent_since_is_not_bought_again() {
     serve.signal("KILL");
     serve.child.wait().unwrap();
     put_back(&outside, "b.db");
+    match trouble {
+        Trouble::None | Trouble::JournalOff => {}
+        Trouble::BucketDown => store.down().await,
+        Trouble::BucketSilent => fault.script(|asked| match asked.is_own() {
+            true => Act::Hang,
+            false => Act::Forward,
+        }),
+        Trouble::TimeIsOver => {
+            outside.set("CATCHMENT_RUNWARE__MAX_HOLD", "1s");
+            let conn = rusqlite::Connection::open(outside.dir.path().join("data/catchment.db")).unwrap();
+            conn.execute("UPDATE tasks SET deadline = created_at + 1 WHERE id <= 2", [])
+                .unwrap();
+        }
+    }
     let mut serve = Serve::start(&outside, None).await;
+    if trouble == Trouble::BucketDown {
+        for n in 0..4 {
+            let known = |t: &Value| ["submitted", "archiving"].contains(&t["status"].as_str().unwrap());
+            serve.wait_task(&uuid(n), "known to the provider", known).await;
+        }
+        outside.assert_bought_once(4);
+        store.up();
+    }
     serve.wait_settled(4).await;
-    assert!(serve.tasks().await.iter().all(|t| t["status"] == "completed"));
+    let tasks = serve.tasks().await;
+    assert!(
+        tasks.iter().all(|t| t["status"] == "completed"),
+        "{trouble:?}: {tasks:#?}"
+    );
     outside.assert_bought_once(4);
-    assert_eq!(outside.s3.count().await, 4);
+    assert_eq!(outside.s3.count().await, 4, "{trouble:?}: no second object");
     serve.stop().await;
 }
 

@@ -13,9 +13,16 @@ const OPEN: &str = "SELECT id, iif(first_attempt_at IS NULL, 'first', 'put') FRO
      UNION ALL SELECT id, 'put' FROM tasks WHERE query_at IS NOT NULL AND settled_at IS NULL";
 
 /// Answers whether this database is a backup that was put back. It does not know what was sent since: each unsent task
-/// is to be put as if for the first time, and one whose entry is there already is asked about before it is sent.
+/// is in doubt, whether a journal is kept or not, and is to be put as if for the first time if one is.
 pub(super) fn keep(conn: &Connection, on: bool) -> Result<bool, Fault> {
     let restored = conn.execute("DELETE FROM meta WHERE key = 'backup'", [])? > 0;
+    if restored {
+        conn.execute(
+            "UPDATE tasks SET submission = 'unconfirmed', version = version + 1 \
+             WHERE submit_at IS NOT NULL AND first_attempt_at IS NULL",
+            [],
+        )?;
+    }
     switch(conn, on)?;
     if restored && on {
         conn.execute(

@@ -5,6 +5,7 @@
 use super::deliveries::OPEN_ENDPOINTS;
 use super::fault::{Fault, corrupt};
 use super::inbox::open_receipts;
+use super::learning;
 use super::rows::{Cells, int, load_file, ms};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{AssetId, ResultId};
@@ -46,7 +47,9 @@ pub(super) fn lease_tasks(
 pub(super) fn claim_queries(conn: &Connection, c: &Claim) -> Result<Vec<Lease<Inquiry>>, Fault> {
     let mut chosen = keys(conn, WOKEN, params![ms(c.now), c.limit])?;
     let room = c.limit.saturating_sub(chosen.len() as u32);
-    chosen.extend(keys(conn, QUERIES, params![ms(c.now), room])?);
+    let mut silent = keys(conn, QUERIES, params![ms(c.now), room])?;
+    learning::dying_first(conn, &mut silent, c.now)?;
+    chosen.extend(silent);
     chosen
         .into_iter()
         .map(|key| {

@@ -30,14 +30,15 @@ pub(super) fn at_risk(conn: &Connection, now: Timestamp, limit: u32) -> Result<V
     Ok(found)
 }
 
-/// Each an index of open rows, so that a hundred thousand tasks that may still be sent are not read.
+/// Each an index of open rows, so that a hundred thousand tasks that may still be sent are not read. What a restore left
+/// in doubt is never among them: it is asked about first.
 pub(super) const UNSENDABLE: [&str; 3] = [
     "SELECT id FROM tasks INDEXED BY tasks_in_doubt WHERE submit_at IS NOT NULL AND first_attempt_at <= ?3 \
      AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY first_attempt_at LIMIT ?2",
     "SELECT id FROM tasks INDEXED BY tasks_to_submit WHERE submit_at IS NOT NULL AND created_at <= ?3 \
-     AND first_attempt_at IS NULL AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY created_at LIMIT ?2",
+     AND first_attempt_at IS NULL AND submission <> 'unconfirmed' AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY created_at LIMIT ?2",
     "SELECT id FROM tasks INDEXED BY tasks_unsent_until WHERE submit_at IS NOT NULL AND deadline <= ?3 \
-     AND first_attempt_at IS NULL AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY deadline LIMIT ?2",
+     AND first_attempt_at IS NULL AND submission <> 'unconfirmed' AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY deadline LIMIT ?2",
 ];
 
 pub(super) fn claim_unsendable(

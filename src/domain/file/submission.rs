@@ -15,6 +15,9 @@ use std::time::Duration;
 pub enum Doubt {
     /// Nothing that may have been accepted was ever sent: send.
     None,
+    /// Unsent as far as this database knows, which may be older than the submission (a backup that was put back). Ask,
+    /// the provider's archive too, before it is sent and before it is given up.
+    EarlierLife,
     /// An attempt may have been accepted: ask first, then send the same request again.
     Ask,
     /// The window is over: never send again.
@@ -24,6 +27,7 @@ pub enum Doubt {
 impl TaskFile {
     pub fn doubt(&self, policy: &Policy, now: Timestamp) -> Doubt {
         match self.task.first_attempt_at {
+            None if self.task.submission == Submission::Unconfirmed => Doubt::EarlierLife,
             None => Doubt::None,
             Some(first) if now < first.plus(policy.resend_window) => Doubt::Ask,
             Some(_) => Doubt::WindowClosed,
@@ -68,6 +72,35 @@ impl TaskFile {
         task.due_at = Some(now.plus(first_query).min(deadline.max(now)));
         draft.tell_task(EventKind::TaskSubmitted);
         draft.note("submitted", json!({ "submission": how.as_str() }));
+        draft.finish()
+    }
+
+    /// The provider has it from an earlier life, at some time since it arrived here: the earliest one orders the work, and
+    /// its outcome is waited for from now on.
+    pub fn sent_before(mut self, policy: &Policy, now: Timestamp, jitter: Jitter) -> Transition {
+        let task = &mut self.task;
+        task.first_attempt_at = Some(task.created_at);
+        task.deadline.get_or_insert(now.plus(policy.poll_deadline));
+        let mut sent = self.submitted(Submission::Confirmed, policy, now, jitter);
+        sent.task.due_at = Some(now); // old already
+        sent
+    }
+
+    /// Whether an earlier life sent it could not be learned: neither sent nor given up before that is known.
+    pub fn not_asked(
+        self,
+        code: &str,
+        at_least: Option<Duration>,
+        policy: &Policy,
+        now: Timestamp,
+        jitter: Jitter,
+    ) -> Transition {
+        let mut draft = Draft::of(self, now);
+        let task = &mut draft.file.task;
+        task.submission = Submission::Unconfirmed;
+        let wait = backoff::delay(task.attempts.max(1), policy.retry_max_interval, at_least, jitter);
+        task.due_at = Some(now.plus(wait));
+        draft.note("not_asked", json!({ "code": code }));
         draft.finish()
     }
 
@@ -138,6 +171,7 @@ impl Draft {
     }
 
     fn reject(&mut self, verdict: Verdict) {
+        self.file.task.submission = Submission::None;
         self.end(TaskState::Rejected(verdict), EventKind::TaskRejected);
     }
 }

@@ -24,7 +24,8 @@ pub struct TaskView {
     provider_code: Option<String>,
     /// `submitted`, `imported`, `recovered`.
     origin: &'static str,
-    /// `none` until the provider has it, then `confirmed`; `unconfirmed` when that could never be learned.
+    /// `none` until the provider has it, then `confirmed`; `unconfirmed` when that could never be learned, or, after a
+    /// restore, is still to be asked.
     submission: &'static str,
     model: String,
     /// Results asked for; 0 while nobody knows (adopted tasks).

@@ -55,7 +55,7 @@ impl Work for Queries {
         let s = &self.shared;
         let leases = self.recalled(leases).await;
         if leases.is_empty() {
-            return;
+            return self.pace.queries.undecided(s.clock.now()); // nothing was asked
         }
         let ask = Poll {
             provider: &*self.provider,

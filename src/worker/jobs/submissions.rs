@@ -10,12 +10,13 @@ use crate::domain::token::CallbackKeys;
 use crate::ports::health::Component;
 use crate::ports::provider::Provider;
 use crate::ports::store::{Claim, Held, Queue, StoreError};
-use crate::steps::dispatch::{Dispatch, Dispatched, dispatch};
+use crate::steps::dispatch::{Dispatch, Dispatched, Setback, dispatch};
 use crate::steps::journal::Journalling;
 use crate::telemetry::metrics::SubmissionOutcome;
 use crate::worker::{Gate, Work};
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::{error, info, warn};
 
 pub struct Submissions {
@@ -59,6 +60,7 @@ impl Work for Submissions {
             let earlier = match self.journalled(&lease).await {
                 Ok(earlier) => earlier,
                 Err(e) => {
+                    self.undecided();
                     error!(task = %id, error = %e, "not journalled, not submitted; taken up when the lease lapses");
                     continue;
                 }
@@ -98,7 +100,10 @@ impl Submissions {
 
     /// A task that an earlier life may have sent is asked about until its fate is known.
     async fn settle_journal(&self, id: TaskId, earlier: Earlier, dispatched: &Dispatched) {
-        let settled = matches!(dispatched, Dispatched::Submitted | Dispatched::Rejected { .. });
+        let settled = matches!(
+            dispatched,
+            Dispatched::Submitted | Dispatched::Found | Dispatched::Rejected { .. }
+        );
         if let (Some(journal), Earlier::Perhaps, true) = (&self.journal, earlier, settled)
             && let Err(e) = journal.settled(id).await
         {
@@ -115,34 +120,73 @@ impl Submissions {
                 s.wakeups.ring(Queue::Queries); // a callback may have come before the acknowledgement
                 info!(%task, "submitted");
             }
+            Dispatched::Found => {
+                self.reached();
+                s.metrics.submission(SubmissionOutcome::Submitted);
+                s.wakeups.ring(Queue::Queries);
+                info!(%task, "submitted before: the provider has it");
+            }
             Dispatched::Unconfirmed => {
+                self.undecided();
                 s.wakeups.ring(Queue::Queries);
                 warn!(%task, "not sent again: it may have been accepted, and is asked about");
             }
             Dispatched::Postponed { code, retry_after } => {
-                self.pace
-                    .submissions
-                    .failed(s.clock.now(), *retry_after, s.rng.jitter());
-                s.trouble(Component::Provider, code);
+                self.failed(code, *retry_after);
                 s.metrics.submission(SubmissionOutcome::TryLater);
                 info!(%task, code, "submission postponed");
             }
             Dispatched::Parked { code } => {
-                self.pace.submissions.park(s.clock.now());
-                s.trouble(Component::Provider, &format!("parked: {code}"));
+                self.park(code);
                 s.metrics.submission(SubmissionOutcome::Parked);
                 warn!(%task, code, "the account is refused: the queue is parked");
+            }
+            Dispatched::Unasked { code } => {
+                let wait = Some(s.policy.retry_max_interval);
+                self.failed(&format!("parked: {code}"), wait);
+                s.metrics.submission(SubmissionOutcome::Parked);
+                warn!(%task, code, "the account is refused: nothing can be asked, nothing is sent");
             }
             Dispatched::Rejected { code } => {
                 self.answered(); // a refusal of one task is an answer to the account
                 s.metrics.submission(SubmissionOutcome::Refused);
                 warn!(%task, code, "rejected");
             }
-            Dispatched::GivenUp { code } => {
+            Dispatched::GivenUp { code, setback } => {
+                match setback {
+                    None => self.undecided(),
+                    Some(Setback { parked: true, .. }) => self.park(code),
+                    Some(Setback { retry_after, .. }) => self.failed(code, *retry_after),
+                }
                 s.metrics.submission(SubmissionOutcome::Refused);
                 warn!(%task, code, "rejected without a try");
             }
         }
+    }
+
+    /// A claim that ended without a word on whether submissions are taken: if it was a probe, the next one goes at once.
+    fn undecided(&self) {
+        self.pace.submissions.undecided(self.shared.clock.now());
+    }
+
+    /// A question was answered: the provider is there, which says nothing of what it takes.
+    fn reached(&self) {
+        self.pace.submissions.reached(self.shared.clock.now());
+        self.shared.provider_fine(&self.pace);
+    }
+
+    fn failed(&self, code: &str, retry_after: Option<Duration>) {
+        let s = &self.shared;
+        self.pace
+            .submissions
+            .failed(s.clock.now(), retry_after, s.rng.jitter());
+        s.trouble(Component::Provider, code);
+    }
+
+    fn park(&self, code: &str) {
+        self.pace.submissions.park(self.shared.clock.now());
+        self.shared
+            .trouble(Component::Provider, &format!("parked: {code}"));
     }
 
     fn answered(&self) {
