@@ -1,10 +1,13 @@
-//! Reading large files: one connection for each, read in pieces of one size, by whoever wants the next piece.
+//! Reading large files: over a connection that serves one at a time, in pieces of one size, by whoever wants the next.
 //!
 //! The client beside it is made for small answers. It reads as much at once as the network has, up to 400 KiB, and a
 //! piece of an answer that is kept for a moment keeps all of such a buffer; with many files on their way that is most
 //! of the memory of the process, and more than the processor's cache. Here a piece is small, hashed and sent on while
 //! it is still in the cache, and there is no task between the connection and its reader to be woken for each.
 
+mod idle;
+
+use self::idle::{Connection, Idle, Line};
 use super::{GuardSettings, JudgingResolver, Lookup, SystemLookup, judged_addresses, refusal_within};
 use crate::domain::address::{AddressRule, GuardError, Purpose, Reach, check_url};
 use crate::ports::BoxError;
@@ -47,6 +50,7 @@ pub struct GuardedReader {
     tls: TlsConnector,
     user_agent: HeaderValue,
     connect_timeout: Duration,
+    idle: Idle,
 }
 
 pub struct Answer {
@@ -92,10 +96,11 @@ impl GuardedReader {
             tls: TlsConnector::from(Arc::new(tls_config()?)),
             user_agent: HeaderValue::from_str(&settings.user_agent)?,
             connect_timeout: settings.connect_timeout,
+            idle: Idle::default(),
         })
     }
 
-    /// One GET over a connection of its own. How long the answer is waited for is the caller's affair.
+    /// One GET, over a connection that nobody else uses meanwhile. How long the answer is waited for is the caller's affair.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -107,11 +112,21 @@ impl GuardedReader {
     ) -> Result<Answer, ReadError> {
         let reach = check_url(url, purpose, &self.rule)?;
         let request = self.request(url, headers)?;
+        // One that the other side has closed meanwhile says nothing about the other side.
+        if let Some(line) = self.idle.take(&url.origin()).await
+            && let Ok(answer) = ask(line, request.clone(), &self.idle).await
+        {
+            return Ok(answer);
+        }
         let connected = tokio::time::timeout(self.connect_timeout, self.connect(url, reach)).await;
         let stream = connected.map_err(|_| ReadError::ConnectTimeout)??;
-        ask(stream, request)
+        let answer = async {
+            let line = greet(stream, url).await?;
+            ask(line, request, &self.idle).await
+        };
+        answer
             .await
-            .map_err(|error| ReadError::NoAnswer(error.into()))
+            .map_err(|error: hyper::Error| ReadError::NoAnswer(error.into()))
     }
 
     /// Without a body, a proxy, a redirect or a coding to be undone.
@@ -211,24 +226,33 @@ impl Service<Name> for JudgingResolver {
     }
 }
 
-async fn ask(stream: Box<dyn Stream>, request: hyper::Request<String>) -> hyper::Result<Answer> {
-    let (mut sender, connection) = http1::Builder::new()
+async fn greet(stream: Box<dyn Stream>, url: &Url) -> hyper::Result<Line> {
+    let (sender, connection) = http1::Builder::new()
         .read_buf_exact_size(Some(PIECE_BYTES))
         .handshake(TokioIo::new(stream))
         .await?;
-    let mut connection = Connection(Some(Box::pin(connection)));
-    let mut answer = std::pin::pin!(sender.send_request(request));
-    let (head, frames) = poll_fn(|cx| {
-        connection.drive(cx);
+    Ok(Line {
+        origin: url.origin(),
+        sender,
+        connection: Connection(Some(Box::pin(connection))),
+    })
+}
+
+async fn ask(mut line: Line, request: hyper::Request<String>, idle: &Idle) -> hyper::Result<Answer> {
+    let mut answer = Box::pin(line.sender.send_request(request));
+    let answered = poll_fn(|cx| {
+        line.connection.drive(cx);
         answer.as_mut().poll(cx)
     })
-    .await?
-    .into_parts();
+    .await;
+    drop(answer);
+    let (head, frames) = answered?.into_parts();
     Ok(Answer {
         status: head.status,
         headers: head.headers,
         body: Pieces {
-            connection,
+            line: Some(line),
+            idle: idle.clone(),
             frames,
             gathered: BytesMut::new(),
             ended: None,
@@ -236,22 +260,11 @@ async fn ask(stream: Box<dyn Stream>, request: hyper::Request<String>) -> hyper:
     })
 }
 
-/// The reading and writing side of a connection; nothing once it has ended. Its own end is told through the answer.
-struct Connection(Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>);
-
-impl Connection {
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.0
-            && connection.as_mut().poll(cx).is_ready()
-        {
-            self.0 = None;
-        }
-    }
-}
-
 /// The body of an answer. Nothing is read ahead of what was asked for but one piece.
 pub struct Pieces {
-    connection: Connection,
+    /// Until the end, when it may serve another. Given up before, it is closed.
+    line: Option<Line>,
+    idle: Idle,
     frames: Incoming,
     /// Small reads, joined.
     gathered: BytesMut,
@@ -274,7 +287,9 @@ impl Pieces {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<Option<Bytes>>> {
         while self.ended.is_none() && self.gathered.len() < WORTH_KEEPING {
-            self.connection.drive(cx);
+            if let Some(line) = &mut self.line {
+                line.connection.drive(cx);
+            }
             match Pin::new(&mut self.frames).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let data = frame.into_data().unwrap_or_default(); // trailers are not for us
@@ -284,7 +299,12 @@ impl Pieces {
                     self.gathered.extend_from_slice(&data);
                 }
                 Poll::Ready(Some(Err(error))) => self.ended = Some(Err(error)),
-                Poll::Ready(None) => self.ended = Some(Ok(())),
+                Poll::Ready(None) => {
+                    self.ended = Some(Ok(()));
+                    if let Some(line) = self.line.take() {
+                        self.idle.keep(line);
+                    }
+                }
                 Poll::Pending if self.gathered.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
             }

@@ -173,3 +173,37 @@ async fn small_reads_are_joined() {
     assert_eq!(bytes, READS * 1024);
     assert!(pieces <= READS / 4, "{pieces} pieces");
 }
+
+/// A connection that is whole serves the next file of the same origin, and one that was closed meanwhile is no failure.
+#[tokio::test]
+async fn a_connection_serves_one_file_after_the_other_until_it_is_closed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let text = format!("http://{}/", listener.local_addr().expect("bound"));
+    let reader = reader(LOOPBACK, &[]);
+    let server = tokio::spawn(async move {
+        let mut connections = 0;
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            connections += 1;
+            for _ in 0..2 {
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    asked.push(stream.read_u8().await.expect("a whole request"));
+                }
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{connections}");
+                stream.write_all(answer.as_bytes()).await.expect("open");
+            }
+        }
+    });
+    let mut answered = vec![];
+    for _ in 0..5 {
+        let answer = reader.get(&url(&text), Purpose::Endpoint, HeaderMap::new()).await;
+        let mut body = answer.expect("an answer").body;
+        answered.extend(body.next().await.expect("no break"));
+        assert_eq!(body.next().await.expect("no break"), None);
+    }
+    assert_eq!(answered, ["1", "1", "2", "2", "3"]);
+    server.abort();
+}
