@@ -60,7 +60,7 @@ class Large(Seeded):
         for table in ("receipts", "timeline"):
             conn.execute(f"DELETE FROM {table}")
         conn.execute(
-            "UPDATE tasks SET receipt_count = 0, woken_at = NULL, queries = 1, version = 5, lease_until = NULL "
+            "UPDATE tasks SET queries = 1, version = 5, lease_until = NULL "
             "WHERE id > ?", (self.settled,)
         )
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")

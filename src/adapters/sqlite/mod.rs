@@ -3,6 +3,7 @@
 //! which function runs where.
 
 mod accounts; // API keys
+mod arrivals; // callbacks on their way to the writer
 mod checkpoint; // the log back into the file
 mod deliveries; // claimed per endpoint, settled under their lease
 mod delivery_log; // what came of them; sent again
@@ -53,6 +54,7 @@ use crate::ports::store::{
     StoreError, TaskPage, TaskQuery, TaskStore, TimelineLine,
 };
 use crate::ports::task_webhooks::{SettledTaskDelivery, TaskBrief, TaskWebhooks};
+use arrivals::Arrivals;
 use async_trait::async_trait;
 use fault::Fault;
 use readers::Readers;
@@ -72,6 +74,7 @@ pub struct SqliteStore {
     signals: Arc<Signals>,
     // Dropped in this order: the writer drains, its end ends the checkpointer, and only then the lock goes.
     writer: Writer,
+    arrivals: Arc<Arrivals>,
     checkpointer: Checkpointer,
     readers: Arc<Readers>,
     /// Held for as long as the store lives.
@@ -102,6 +105,7 @@ impl SqliteStore {
         let marks_clean = options.role == Role::Serve;
         Ok(Arc::new(Self {
             writer: Writer::start(prepared.writer, Arc::clone(&signals), wal, marks_clean),
+            arrivals: Arc::default(),
             checkpointer: Checkpointer(Mutex::new(Some(thread))),
             readers: Readers::new(path.clone()),
             path,
@@ -237,8 +241,7 @@ impl TaskStore for SqliteStore {
 #[async_trait]
 impl Inbox for SqliteStore {
     async fn record(&self, receipt: NewReceipt) -> Result<Recorded, StoreError> {
-        self.write("record", move |conn| inbox::record(conn, &receipt))
-            .await
+        self.arrivals.record(&self.writer, receipt).await
     }
 }
 

@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// Jobs waiting. At the thousands of small writes a second one disk takes this is a fraction of a second of work;
 /// more would only make callers wait for an answer they have given up on.
 pub(super) const QUEUE: usize = 4096;
-/// Jobs in one transaction: enough to spread the fsync thin, few enough that none waits long for its neighbours.
-const BATCH: usize = 256;
+/// Writes in one transaction: enough to spread the fsync thin, few enough that none waits long for its neighbours.
+pub(super) const BATCH: usize = 256;
 
 /// The handle: cheap to call from any task.
 pub(super) struct Writer {
@@ -75,16 +75,23 @@ impl Writer {
             result: None,
             reply,
         };
+        self.post(during, Box::new(job))?;
+        answer.await.unwrap_or_else(|_| Err(unavailable(during, Stopped)))
+    }
+
+    /// Puts a job down for the next transaction.
+    ///
+    /// # Errors
+    /// `Overloaded` when the queue is full, `Unavailable` when the writer has stopped; the job is dropped.
+    pub fn post(&self, during: &'static str, job: Box<dyn Job>) -> Result<(), StoreError> {
         let jobs = self
             .jobs
             .as_ref()
             .expect("the sender lives as long as the handle");
-        match jobs.try_send(Message::Job(Box::new(job))) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(StoreError::Overloaded),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(unavailable(during, Stopped)),
-        }
-        answer.await.unwrap_or_else(|_| Err(unavailable(during, Stopped)))
+        jobs.try_send(Message::Job(job)).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => unavailable(during, Stopped),
+        })
     }
 
     /// Lets what is queued finish, then ends the thread. Later writes answer `Unavailable`.
@@ -119,11 +126,11 @@ impl Drop for Writer {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the database's writer has stopped")]
-struct Stopped;
+pub(super) struct Stopped;
 
 /// Why a whole batch failed, shared by its jobs.
 #[derive(Clone, Debug)]
-struct BatchFailed(Arc<rusqlite::Error>);
+pub(super) struct BatchFailed(Arc<rusqlite::Error>);
 
 impl fmt::Display for BatchFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,15 +144,20 @@ impl std::error::Error for BatchFailed {
     }
 }
 
-trait Job: Send {
-    /// Runs the work and keeps its result for later.
+pub(super) trait Job: Send {
+    /// How many writes of their own it stands for.
+    fn writes(&self) -> usize {
+        1
+    }
+
+    /// Runs the work, inside the savepoint `job`, and keeps its result for later.
     fn run(&mut self, conn: &Connection) -> Ran;
     /// Called once, after the transaction has ended.
     fn answer(self: Box<Self>, batch: Result<(), BatchFailed>);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ran {
+pub(super) enum Ran {
     Well,
     Failed,
     FailedFatally,
@@ -167,9 +179,7 @@ where
         let Some(work) = self.work.take() else {
             return Ran::Failed;
         };
-        // A panic in one job must not take the writer with it (F27); its savepoint is rolled back like any failure.
-        let result = catch_unwind(AssertUnwindSafe(|| work(conn)))
-            .unwrap_or_else(|_| Err(Fault::Store(unavailable(self.during, "the write panicked"))));
+        let result = unpanicked(self.during, || work(conn));
         let ran = match &result {
             Ok(_) => Ran::Well,
             Err(fault) if fault.is_fatal() => Ran::FailedFatally,
@@ -189,6 +199,15 @@ where
         };
         let _ = self.reply.send(result); // the caller may have gone; the write stands
     }
+}
+
+/// A panic in one write must not take the writer with it (F27); its savepoint is rolled back like any failure.
+pub(super) fn unpanicked<T>(
+    during: &'static str,
+    work: impl FnOnce() -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Fault::Store(unavailable(during, "the write panicked"))))
 }
 
 /// The thread's own belongings.
@@ -220,6 +239,7 @@ impl Desk {
     /// At least one job, waiting for it; then whatever else is there already, without lingering.
     fn next_batch(&mut self) -> Option<Vec<Box<dyn Job>>> {
         let mut jobs = vec![];
+        let mut writes = 0;
         loop {
             let message = match jobs.is_empty() {
                 true => self.inbox.blocking_recv()?,
@@ -229,10 +249,13 @@ impl Desk {
                 },
             };
             match message {
-                Message::Job(job) => jobs.push(job),
+                Message::Job(job) => {
+                    writes += job.writes();
+                    jobs.push(job);
+                }
                 Message::Stop => self.inbox.close(), // what is queued already is still served
             }
-            if jobs.len() == BATCH {
+            if writes >= BATCH {
                 return Some(jobs);
             }
         }
