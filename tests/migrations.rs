@@ -285,6 +285,39 @@ async fn v0005_what_waits_already_is_told_as_at_risk_after_half_of_its_time() {
 }
 
 #[tokio::test]
+async fn v0007_objects_of_before_are_of_their_own_round_and_imports_are_put_in_order() {
+    let (_dir, path) = place();
+    of_version(&path, 1);
+    edit(&path, ROWS);
+    // Imported by the program before, and not asked about yet: the first in the queue is dead, the second is not.
+    edit(
+        &path,
+        "UPDATE tasks SET status = 'submitted', origin = 'imported', queries = 0, due_at = 7 WHERE id = 2; \
+         INSERT INTO tasks (id, uuid, tenant, version, status, origin, submission, outcome, model, number_results, \
+           items_named, labels, ttl_ms, failures, round, event_count, queries, created_at, submitted_at, deadline, \
+           attempts, due_at) \
+         VALUES (3, x'00000000000000000000000000000004', 'default', 1, 'submitted', 'imported', 'confirmed', 'open', \
+           'm', 1, 0, '{}', 100000, '[]', 1, 0, 0, 0, 0, 9000, 0, 8000)",
+    );
+    let store = serve(&path);
+    assert!(store.opened().upgrade.as_ref().unwrap().backup.is_some(), "G11");
+    let done = store
+        .task(None, TaskId(Uuid::from_u128(2)))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(done.assets[0].state.stored().is_some() && done.assets[0].left.is_none());
+    let claim = Claim {
+        now: Timestamp::from_millis(7000),
+        lease: Duration::from_secs(1),
+        limit: 1,
+    };
+    let first = store.claim_queries(claim).await.unwrap().remove(0);
+    assert_eq!(first.item.file.task.id, TaskId(Uuid::from_u128(4)));
+    store.quick_check().unwrap();
+}
+
+#[tokio::test]
 async fn a_newer_database_is_refused_untouched() {
     let (_dir, path) = place();
     drop(serve(&path));

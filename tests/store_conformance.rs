@@ -59,6 +59,7 @@ macro_rules! every_story {
                 a_decision_about_an_unknown_task_conflicts
                 everything_of_a_task_and_its_assets_is_read_back
                 a_verdict_and_a_kept_object_are_read_back
+                what_an_earlier_round_left_is_read_back
                 i10_a_late_dispatcher_changes_nothing
                 i10_a_late_copier_changes_nothing
                 i10_a_lease_given_up_is_lost
@@ -84,6 +85,7 @@ macro_rules! every_story {
                 finished_tasks_are_left_alone_unless_due_or_woken
                 a_completed_task_still_due_is_asked_about
                 f22_no_row_is_handed_to_two_holders
+                g6_imported_tasks_are_asked_about_in_the_order_in_which_their_links_die
                 a_start_voids_every_lease;
             inbox:
                 a_receipt_is_stored_once_and_wakes_once
@@ -124,6 +126,7 @@ macro_rules! every_story {
             overdue:
                 g6_what_is_at_risk_is_told_by_the_clock_alone_earliest_first
                 a_submission_whose_time_is_over_is_claimed_before_it_is_due
+                a_submission_in_doubt_of_an_earlier_life_is_left_to_be_asked_about
                 g6_copies_put_off_by_the_store_are_due_when_it_is_back
                 i8_an_operators_decision_and_its_line_are_one_commit
                 i12_a_story_of_many_equal_tries_stays_short;

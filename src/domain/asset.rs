@@ -22,6 +22,8 @@ pub struct Asset {
     pub discovered_at: Timestamp,
     /// When `asset.at_risk` is to be told; `None` once it was, in this round, or when nothing waits any more.
     pub at_risk_at: Option<Timestamp>,
+    /// `None` in the first round, and once an object of this round is in the bucket.
+    pub left: Option<Left>,
     /// What the next upload must equal if it was cut off: committed before the last byte is released.
     pub intent: Option<Intent>,
     pub trouble: Trouble,
@@ -62,6 +64,23 @@ pub struct Stored {
     pub width: Option<u32>,
     pub height: Option<u32>,
     pub archived_at: Timestamp,
+}
+
+/// What an earlier round left in the bucket, while this one has nothing there yet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Left {
+    /// Under its `.unverified` key, and still there: should this round come to nothing, it is all there is.
+    Kept(Stored),
+    /// Archived, and not there any more: what comes in its place is compared with it.
+    Gone(Stored),
+}
+
+impl Left {
+    pub fn stored(&self) -> &Stored {
+        match self {
+            Self::Kept(stored) | Self::Gone(stored) => stored,
+        }
+    }
 }
 
 /// What an upload was about to create.

@@ -27,7 +27,8 @@ pub struct Import<'a> {
 const CHUNK: usize = 200;
 
 /// So many may wait for their first question at once; each further one is due a moment later than the one before, so
-/// that a large import does not stand in front of the tasks that somebody waits for.
+/// that a large import does not stand in front of the tasks that somebody waits for. These are places in a queue: the
+/// store serves in each the task whose links die first.
 const AT_ONCE: u64 = 1000;
 const A_SECOND: u64 = 25;
 

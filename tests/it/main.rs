@@ -14,6 +14,7 @@ mod http_server;
 mod http_streams;
 mod http_submit;
 mod http_tenants;
+mod imports;
 mod late_truth;
 mod links;
 mod pace;

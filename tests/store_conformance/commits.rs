@@ -1,7 +1,8 @@
 //! I8, I9, I10: state and events in one commit; nothing under an old version or an old lease.
 
 use crate::kit::*;
-use catchment::domain::asset::{AssetState, Intent, ObjectKey, SourceUrl};
+
+use catchment::domain::asset::{AssetState, Intent, Left, ObjectKey, SourceUrl};
 use catchment::domain::event::EventKind;
 use catchment::domain::file::{CopyOutcome, NotStored, TaskFile};
 use catchment::domain::ids::Digest;
@@ -281,4 +282,31 @@ pub async fn a_postponed_copy_waits_for_its_time(s: &dyn Store) {
     let early = due.minus(Duration::from_millis(1));
     assert!(s.claim_copies(claim(early, 1)).await.unwrap().is_empty());
     assert_eq!(s.claim_copies(claim(due, 1)).await.unwrap().len(), 1);
+}
+
+/// The next round knows what this one left.
+pub async fn what_an_earlier_round_left_is_read_back(s: &dyn Store) {
+    discover(s, 1, &["kept", "gone"], at(0)).await;
+    let kept = CopyOutcome::KeptUnverified(stored("kept", at(1)));
+    let t = file(s, 1)
+        .await
+        .copied(&result("kept"), kept, &policy(), at(1), J);
+    s.commit(t, Fence::Version).await.unwrap();
+    let t = archived(file(s, 1).await, "gone", at(1));
+    s.commit(t, Fence::Version).await.unwrap();
+    let both = [result("kept"), result("gone")];
+    let t = file(s, 1).await.requeue(&both, &policy(), at(2));
+    s.commit(t, Fence::Version).await.unwrap();
+    let whole = file(s, 1).await;
+    let lefts: Vec<_> = whole.assets.iter().map(|a| a.left.clone()).collect();
+    let expected = [
+        Some(Left::Kept(stored("kept", at(1)))),
+        Some(Left::Gone(stored("gone", at(1)))),
+    ];
+    assert_eq!(lefts, expected);
+    assert!(whole.assets.iter().all(|a| a.state == AssetState::Pending));
+    let t = archived(whole, "gone", at(3));
+    s.commit(t, Fence::Version).await.unwrap();
+    let again = &file(s, 1).await.assets[1];
+    assert_eq!((&again.left, again.state.stored().is_some()), (&None, true));
 }

@@ -3,8 +3,10 @@
 use crate::kit::*;
 use catchment::domain::asset::AssetState;
 use catchment::domain::file::TaskFile;
+use catchment::domain::identity::Identity;
 use catchment::domain::ids::TaskId;
 use catchment::domain::lease::Fence;
+use catchment::domain::task::Origin;
 use catchment::domain::task::TaskStatus;
 use catchment::domain::transition::Transition;
 use catchment::ports::store::*;
@@ -235,4 +237,46 @@ pub async fn a_start_voids_every_lease(s: &dyn Store) {
     assert!(matches!(late, Err(StoreError::LeaseLost)));
     assert_eq!(s.claim_copies(claim(at(1), 1)).await.unwrap().len(), 1);
     assert_eq!(s.claim_submissions(claim(at(1), 1)).await.unwrap().len(), 1);
+}
+
+/// Imported tasks wait in a queue in the order of their arrival; each place goes to the one whose links die next.
+pub async fn g6_imported_tasks_are_asked_about_in_the_order_in_which_their_links_die(s: &dyn Store) {
+    const HOUR: i64 = 3600;
+    // Its links live for an hour from `created`; its place in the queue is at `due`.
+    let import = async |n: u32, created: i64, due: i64| {
+        let mut identity = Identity::bare(id(n), acme(), at(created));
+        identity.ttl = Some(Duration::from_secs(HOUR as u64));
+        let adopted = identity.adopt(Origin::Imported, &policy(), at(0), at(due));
+        assert!(s.adopt(adopted).await.unwrap());
+    };
+    import(1, -9 * HOUR, 0).await; // dead
+    import(2, -8 * HOUR, 10).await; // dead
+    import(3, -HOUR / 2, 20).await;
+    import(4, -HOUR + 60, 30).await; // the first to die
+    submit(s, 5, at(-1)).await; // somebody waits for it
+    let next = async |now: i64| -> Vec<TaskId> {
+        let leases = s.claim_queries(claim(at(now), 1)).await.unwrap();
+        for lease in &leases {
+            let fence = task_fence(lease, lease.item.file.task.id);
+            let asked = lease
+                .item
+                .file
+                .clone()
+                .ingest(answered(vec![]), &policy(), at(now), J);
+            s.commit(asked, fence).await.unwrap();
+        }
+        leases.into_iter().map(|l| l.item.file.task.id).collect()
+    };
+    assert_eq!(next(0).await, [id(4)]);
+    assert_eq!(next(0).await, [], "one place, one question");
+    assert_eq!(next(10).await, [id(3)]);
+    assert_eq!(next(20).await, [id(2)], "whose own place was the tenth second's");
+    let waits = file(s, 1).await.task;
+    assert_eq!(
+        (waits.due_at, waits.deadline),
+        (Some(at(30)), Some(at(30 + 24 * HOUR)))
+    );
+    assert_eq!(next(30).await, [id(1)]);
+    // What nobody imported keeps its own time.
+    assert_eq!(next(200).await, [id(5)]);
 }

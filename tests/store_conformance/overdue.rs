@@ -220,3 +220,21 @@ pub async fn i12_a_story_of_many_equal_tries_stays_short(s: &dyn Store) {
     let lines = s.timeline(id(1)).await.unwrap();
     assert!((400..=510).contains(&lines.len()), "{} lines", lines.len());
 }
+
+/// I3 after a restore: the clock alone decides nothing of a task that an earlier life may have sent.
+pub async fn a_submission_in_doubt_of_an_earlier_life_is_left_to_be_asked_about(s: &dyn Store) {
+    accept(s, 1, at(0)).await;
+    let lease = s.claim_submissions(claim(at(0), 1)).await.unwrap().remove(0);
+    let fence = task_fence(&lease, id(1));
+    let mut later = lease.item.not_asked("timeout", None, &policy(), at(0), J);
+    later.task.deadline = Some(at(60));
+    s.commit(later, fence).await.unwrap();
+    let far = 30 * 24 * 3600;
+    assert!(
+        s.claim_unsendable(claim(at(far), 9), limits(far))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(s.claim_submissions(claim(at(far), 9)).await.unwrap().len(), 1);
+}

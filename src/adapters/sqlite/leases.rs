@@ -5,6 +5,7 @@
 use super::deliveries::OPEN_ENDPOINTS;
 use super::fault::{Fault, corrupt};
 use super::inbox::{let_sleep, open_receipts};
+use super::learning;
 use super::rows::{Cells, int, load_file, ms};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{AssetId, ResultId};
@@ -48,13 +49,15 @@ pub(super) fn lease_tasks(
 
 pub(super) fn claim_queries(conn: &Connection, c: &Claim) -> Result<Vec<Lease<Inquiry>>, Fault> {
     let mut chosen = keys(conn, WOKEN, params![ms(c.now), c.limit])?;
-    if chosen.len() < c.limit as usize {
-        chosen.extend(keys(conn, QUERIES, params![ms(c.now), c.limit])?);
-    }
-    // Woken by several callbacks, or woken and due: once.
     let mut seen = HashSet::new();
-    chosen.retain(|key| seen.insert(*key));
-    chosen.truncate(c.limit as usize);
+    chosen.retain(|key| seen.insert(*key)); // several callbacks may wake one task
+    if chosen.len() < c.limit as usize {
+        let mut silent = keys(conn, QUERIES, params![ms(c.now), c.limit])?;
+        silent.retain(|key| seen.insert(*key)); // woken and due
+        silent.truncate(c.limit as usize - chosen.len());
+        learning::dying_first(conn, &mut silent, c.now)?;
+        chosen.extend(silent);
+    }
     chosen
         .into_iter()
         .map(|key| {

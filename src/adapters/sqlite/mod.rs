@@ -13,6 +13,7 @@ mod fault; // driver errors, translated once
 mod inbox; // receipts: the hot path
 mod journal; // what the journal still needs
 mod json; // the columns that hold JSON
+mod learning; // imported tasks, in the order in which their links die
 mod leases; // claims, renewals, what is next
 mod ledger; // imports, the audit's walk, what was spent
 mod lists; // pages, timelines, figures

@@ -3,7 +3,7 @@
 use super::fault::{Fault, corrupt};
 use super::json;
 use crate::domain::asset::{
-    Asset, AssetReason, AssetState, AssetStatus, ObjectExt, ObjectKey, SourceUrl, Stored,
+    Asset, AssetReason, AssetState, AssetStatus, Left, ObjectExt, ObjectKey, SourceUrl, Stored,
 };
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{AssetId, Digest, ResultId, TaskId, Tenant};
@@ -232,8 +232,8 @@ fn write_task(conn: &Connection, sql: &str, task: &Task) -> Result<usize, Fault>
 }
 
 const ASSET_COLUMNS: &str = "result_id, round, status, reason, object_bucket, object_key, object_size, \
-     object_sha256, object_content_type, object_duration_ms, object_width, object_height, archived_at, source_url, \
-     archive_by, confirmed, nsfw, cost, discovered_at, at_risk_at, intent, trouble, due_at, attempts";
+     object_sha256, object_content_type, object_duration_ms, object_width, object_height, archived_at, object_left, \
+     source_url, archive_by, confirmed, nsfw, cost, discovered_at, at_risk_at, intent, trouble, due_at, attempts";
 
 fn read_asset(task: TaskId, row: &Row<'_>) -> Result<Asset, Fault> {
     let mut c = Cells::of(row);
@@ -244,7 +244,7 @@ fn read_asset(task: TaskId, row: &Row<'_>) -> Result<Asset, Fault> {
     let name = format!("{task}/{}", id.result);
     let round = c.next()?;
     let (status, reason): (String, Option<String>) = (c.next()?, c.next()?);
-    let stored = read_stored(&mut c)?;
+    let (stored, left) = whose(&name, read_stored(&mut c)?, c.next()?)?;
     Ok(Asset {
         round,
         state: asset_state(&name, &status, reason, stored)?,
@@ -255,6 +255,7 @@ fn read_asset(task: TaskId, row: &Row<'_>) -> Result<Asset, Fault> {
         cost: c.next()?,
         discovered_at: c.at()?,
         at_risk_at: c.opt_at()?,
+        left,
         intent: json_cell(&mut c, json::intent, &name)?,
         trouble: json_cell(&mut c, json::trouble, &name)?.unwrap_or_default(),
         due_at: c.opt_at()?,
@@ -299,6 +300,24 @@ fn read_stored(c: &mut Cells<'_, '_>) -> Result<Option<Stored>, Fault> {
     }))
 }
 
+/// The object of this round, or of an earlier one.
+fn whose(
+    name: &str,
+    stored: Option<Stored>,
+    left: Option<String>,
+) -> Result<(Option<Stored>, Option<Left>), Fault> {
+    match (left.as_deref(), stored) {
+        (None, stored) => Ok((stored, None)),
+        (Some("kept"), Some(stored)) => Ok((None, Some(Left::Kept(stored)))),
+        (Some("gone"), Some(stored)) => Ok((None, Some(Left::Gone(stored)))),
+        (Some(_), _) => Err(corrupt(
+            "assets",
+            name,
+            "an earlier round's object without what belongs to it",
+        )),
+    }
+}
+
 fn asset_state(
     name: &str,
     status: &str,
@@ -324,21 +343,27 @@ fn asset_state(
 pub(super) fn put_asset(conn: &Connection, task_key: i64, asset: &Asset) -> Result<(), Fault> {
     const SQL: &str = "INSERT INTO assets (task_id, result_id, round, status, reason, object_bucket, object_key, \
          object_size, object_sha256, object_content_type, object_duration_ms, object_width, object_height, \
-         archived_at, source_url, archive_by, confirmed, nsfw, cost, discovered_at, at_risk_at, intent, trouble, due_at, \
-         attempts) \
+         archived_at, object_left, source_url, archive_by, confirmed, nsfw, cost, discovered_at, at_risk_at, intent, \
+         trouble, due_at, attempts) \
          VALUES (:task_id, :result_id, :round, :status, :reason, :bucket, :key, :size, :sha256, :content_type, \
-         :duration_ms, :width, :height, :archived_at, :source_url, :archive_by, :confirmed, :nsfw, :cost, \
+         :duration_ms, :width, :height, :archived_at, :left, :source_url, :archive_by, :confirmed, :nsfw, :cost, \
          :discovered_at, :at_risk_at, :intent, :trouble, :due_at, :attempts) \
          ON CONFLICT (task_id, result_id) DO UPDATE SET round = excluded.round, status = excluded.status, \
          reason = excluded.reason, object_bucket = excluded.object_bucket, object_key = excluded.object_key, \
          object_size = excluded.object_size, object_sha256 = excluded.object_sha256, \
          object_content_type = excluded.object_content_type, object_duration_ms = excluded.object_duration_ms, \
          object_width = excluded.object_width, object_height = excluded.object_height, \
-         archived_at = excluded.archived_at, source_url = excluded.source_url, archive_by = excluded.archive_by, \
+         archived_at = excluded.archived_at, object_left = excluded.object_left, source_url = excluded.source_url, \
+         archive_by = excluded.archive_by, \
          confirmed = excluded.confirmed, nsfw = excluded.nsfw, cost = excluded.cost, \
          discovered_at = excluded.discovered_at, at_risk_at = excluded.at_risk_at, intent = excluded.intent, \
          trouble = excluded.trouble, due_at = excluded.due_at, attempts = excluded.attempts";
-    let stored = asset.state.stored();
+    let (stored, left) = match (asset.state.stored(), &asset.left) {
+        (Some(stored), _) => (Some(stored), None),
+        (None, Some(Left::Kept(stored))) => (Some(stored), Some("kept")),
+        (None, Some(Left::Gone(stored))) => (Some(stored), Some("gone")),
+        (None, None) => (None, None),
+    };
     conn.prepare_cached(SQL)?.execute(named_params! {
         ":task_id": task_key,
         ":result_id": asset.id.result.as_str(),
@@ -354,6 +379,7 @@ pub(super) fn put_asset(conn: &Connection, task_key: i64, asset: &Asset) -> Resu
         ":width": stored.and_then(|s| s.width),
         ":height": stored.and_then(|s| s.height),
         ":archived_at": stored.map(|s| ms(s.archived_at)),
+        ":left": left,
         ":source_url": asset.source.0,
         ":archive_by": ms(asset.archive_by),
         ":confirmed": asset.confirmed,

@@ -5,7 +5,7 @@ mod old; // retention beside the daily work
 mod pages; // reads that stop short and go on
 
 use super::fault::Fault;
-use super::{OpenOptions, Role, SqliteStore, deliveries, inbox, leases, overdue};
+use super::{OpenOptions, Role, SqliteStore, deliveries, inbox, learning, leases, overdue};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{Digest, TaskId, Tenant};
 use crate::domain::task::Origin;
@@ -402,6 +402,7 @@ async fn hot_statements_use_their_indexes() {
         (leases::SUBMISSIONS, "INDEX tasks_to_submit"),
         (leases::WOKEN, "INDEX receipts_waking"),
         (leases::QUERIES, "tasks_query_at"),
+        (learning::DYING_FIRST, "INDEX tasks_to_learn"),
         (leases::COPIES, "INDEX assets_to_copy"),
         (deliveries::DUE, "INDEX deliveries_send_at"),
         (deliveries::DUE, "INDEX deliveries_in_order"),

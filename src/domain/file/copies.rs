@@ -2,7 +2,7 @@
 //! a paid file is never thrown away on our parser's word.
 
 use super::{Draft, Policy, TaskFile};
-use crate::domain::asset::{Asset, AssetReason, AssetState, Intent, Stored, Trouble};
+use crate::domain::asset::{Asset, AssetReason, AssetState, Intent, Left, Stored, Trouble};
 use crate::domain::backoff::{self, Jitter};
 use crate::domain::event::EventKind;
 use crate::domain::ids::ResultId;
@@ -128,11 +128,32 @@ impl Draft {
             "archived",
             json!({ "result": result.as_str(), "size": stored.size_bytes }),
         );
+        self.compare_with_earlier(result, &stored);
         self.settle(result, AssetState::Archived(stored));
         self.tell_asset(EventKind::AssetArchived, result);
     }
 
+    /// The provider may serve other bytes than an earlier round had: nobody shall have to find out by chance.
+    fn compare_with_earlier(&mut self, result: &ResultId, stored: &Stored) {
+        let Some(left) = self.file.asset(result).and_then(|a| a.left.as_ref()) else {
+            return;
+        };
+        let before = left.stored();
+        if before.sha256 != stored.sha256 {
+            let detail = json!({
+                "result": result.as_str(),
+                "keyBefore": before.key.0, "sha256Before": before.sha256.hex(), "sha256": stored.sha256.hex(),
+            });
+            self.note("differs", detail);
+        }
+    }
+
+    /// What an earlier round kept aside stays named, however this one failed.
     fn fail(&mut self, result: &ResultId, reason: AssetReason, kept: Option<Stored>) {
+        if let Some(kept) = &kept {
+            self.compare_with_earlier(result, kept);
+        }
+        let kept = kept.or_else(|| self.kept_before(result));
         self.note(
             "copy_failed",
             json!({ "result": result.as_str(), "reason": reason.as_str() }),
@@ -141,7 +162,18 @@ impl Draft {
         self.tell_asset(EventKind::AssetFailed, result);
     }
 
+    fn kept_before(&self, result: &ResultId) -> Option<Stored> {
+        match &self.file.asset(result)?.left {
+            Some(Left::Kept(kept)) => Some(kept.clone()),
+            Some(Left::Gone(_)) | None => None,
+        }
+    }
+
+    /// Nothing more will come, unless an earlier round kept the file: then its verdict stands, which names the object.
     fn expire(&mut self, result: &ResultId) {
+        if self.kept_before(result).is_some() {
+            return self.fail(result, AssetReason::BadContent, None);
+        }
         self.note("expired", json!({ "result": result.as_str() }));
         self.settle(result, AssetState::Expired(AssetReason::SourceGone));
         self.tell_asset(EventKind::AssetExpired, result);
@@ -149,6 +181,9 @@ impl Draft {
 
     fn settle(&mut self, result: &ResultId, state: AssetState) {
         if let Some(asset) = self.change(result) {
+            if state.stored().is_some() {
+                asset.left = None;
+            }
             asset.state = state;
             asset.intent = None;
             asset.trouble = Trouble::default();

@@ -372,6 +372,7 @@ fn new_asset(task: &Task, success: &Success, confirmed: bool, now: Timestamp) ->
         cost: success.cost,
         discovered_at: now,
         at_risk_at: None,
+        left: None,
         intent: None,
         trouble: Trouble::default(),
         due_at: Some(now),

@@ -2,7 +2,7 @@
 //! result is asked about once more. Nothing is ever bought again.
 
 use super::{Draft, Policy, TaskFile};
-use crate::domain::asset::{Asset, AssetState, Trouble};
+use crate::domain::asset::{Asset, AssetState, Left, Trouble};
 use crate::domain::event::EventKind;
 use crate::domain::ids::ResultId;
 use crate::domain::task::TaskState;
@@ -76,7 +76,11 @@ impl Draft {
         let now = self.now;
         let Some(asset) = self.change(result) else { return };
         asset.round += 1;
-        asset.state = AssetState::Pending;
+        asset.left = match std::mem::replace(&mut asset.state, AssetState::Pending) {
+            AssetState::Failed { kept: Some(kept), .. } => Some(Left::Kept(kept)),
+            AssetState::Archived(stored) => Some(Left::Gone(stored)),
+            _ => asset.left.take(), // as the round before found it
+        };
         asset.attempts = 0;
         asset.intent = None;
         asset.trouble = Trouble {

@@ -4,6 +4,7 @@ mod claims;
 mod links;
 mod retries;
 mod risk;
+mod rounds;
 
 use super::*;
 use crate::domain::asset::{AssetReason, ObjectKey, SourceUrl, Stored};

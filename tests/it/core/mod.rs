@@ -15,9 +15,11 @@ use catchment::domain::time::Timestamp;
 use catchment::domain::token::CallbackKeys;
 use catchment::ports::clock::Clock as _;
 use catchment::ports::health::Health;
+use catchment::ports::journal::Journal;
 use catchment::ports::records::Records as _;
 use catchment::ports::store::*;
 use catchment::ports::wake::Wakeups;
+use catchment::steps::import::{Import, JournalPage, import_journal};
 use catchment::steps::overdue::{Overdue, sweep};
 use catchment::telemetry::Metrics;
 use catchment::worker::jobs::{Copies, ProviderPace, Queries, Shared, Submissions};
@@ -283,6 +285,20 @@ impl World {
             Gate::ClosedUntil(until) => Some(until),
             _ => None,
         }
+    }
+
+    /// One page of a lost service's journal, as an operator imports it.
+    pub async fn import(&self, journal: &dyn Journal, after: Option<TaskId>) -> JournalPage {
+        let ctx = Import {
+            store: &*self.store,
+            records: &*self.store,
+            clock: &*self.clock,
+            wakeups: &self.shared.wakeups,
+            policy: &self.shared.policy,
+        };
+        import_journal(&ctx, journal, &Tenant::default_tenant(), after, 1000)
+            .await
+            .unwrap()
     }
 
     /// As if this database were a backup that was put back in the place of a later one. No journal is kept.

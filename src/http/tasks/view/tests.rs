@@ -61,6 +61,7 @@ fn asset(state: AssetState) -> Asset {
         cost: Some(0.435),
         at_risk_at: None,
         discovered_at: AT,
+        left: None,
         intent: None,
         trouble: Trouble::default(),
         due_at: None,
