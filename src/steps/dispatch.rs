@@ -44,6 +44,10 @@ pub enum Dispatched {
     Parked {
         code: String,
     },
+    /// The account may not even ask about the task. Nothing was sent.
+    Unasked {
+        code: String,
+    },
     Rejected {
         code: String,
     },
@@ -89,7 +93,10 @@ pub async fn dispatch(ctx: &Dispatch<'_>, lease: Lease<TaskFile>) -> Result<Disp
         Doubt::Ask => match known_to_provider(ctx, file.task.id).await {
             Ok(true) => return found(ctx, submitted(ctx, file, Submission::Confirmed), fence).await,
             Ok(false) => {}
-            Err(e) => return postpone(ctx, file, &e.code, false, e.retry_after, e.parked, fence).await,
+            Err(e) => {
+                let postponed = postpone(ctx, file, &e.code, false, e.retry_after, e.parked, fence).await?;
+                return Ok(of_a_question(postponed));
+            }
         },
     }
     if file.held_too_long(ctx.policy, now) {
@@ -215,9 +222,16 @@ async fn ask_later(
     let later = file.not_asked(&code, retry_after, ctx.policy, now, jitter);
     ctx.store.commit(later, fence).await?;
     Ok(match parked {
-        true => Dispatched::Parked { code },
+        true => Dispatched::Unasked { code },
         false => Dispatched::Postponed { code, retry_after },
     })
+}
+
+fn of_a_question(postponed: Dispatched) -> Dispatched {
+    match postponed {
+        Dispatched::Parked { code } => Dispatched::Unasked { code },
+        other => other,
+    }
 }
 
 async fn settle(ctx: &Dispatch<'_>, transition: Transition, fence: Fence) -> Result<Dispatched, StoreError> {

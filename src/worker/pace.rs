@@ -77,6 +77,18 @@ impl Pace {
         state.shut.take().is_some()
     }
 
+    /// It answered something else than what the queue is for: one that was down is open, one that is parked stays so, and
+    /// another probe may go at once.
+    pub fn reached(&self, now: Timestamp) {
+        let parked = self.lock().shut.is_some_and(|shut| shut.parked);
+        match parked {
+            true => self.undecided(now),
+            false => {
+                self.succeeded();
+            }
+        }
+    }
+
     /// It was not: `at_least` is what it asked for with `Retry-After`, which holds for the whole queue.
     pub fn failed(&self, now: Timestamp, at_least: Option<Duration>, jitter: Jitter) {
         let mut state = self.lock();

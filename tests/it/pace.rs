@@ -205,13 +205,13 @@ async fn f15_a_task_found_at_the_provider_does_not_unpark_the_queue() {
     for n in 1..5 {
         assert_eq!(world.status(n).await, "submitting");
     }
+    world.runware.is(Mood::Fine);
     world.runware.takes_submissions(Mood::NoCredit);
     world.accept(5..40, 1).await;
     world.live_for(2 * MINUTE).await;
     for n in 1..5 {
         world.runware.shows(id(n), vec![video("r", &n.to_string())]);
     }
-    world.runware.takes_queries(Mood::Fine);
     let from = world.now();
     world.live_for(5 * MINUTE).await;
     for n in 1..5 {
@@ -219,6 +219,7 @@ async fn f15_a_task_found_at_the_provider_does_not_unpark_the_queue() {
     }
     let calls = during(&world, from, world.now());
     let sent = calls.iter().filter(|(_, c)| *c == Call::Submit).count();
+    println!("{sent} submissions while parked");
     assert!(sent <= 6, "{sent} submissions in 5 minutes: a probe a minute");
     assert_eq!(degraded(&world).as_deref(), Some("parked: insufficientCredits"));
 }

@@ -5,6 +5,7 @@ use crate::core::{Call, HOUR, MINUTE, Mood, World, id, policy, video};
 use catchment::domain::file::Policy;
 use catchment::domain::report::Item;
 use catchment::domain::task::{Submission, TaskReason};
+use catchment::ports::health::Component;
 use std::time::Duration;
 
 const TASKS: u32 = 8;
@@ -109,4 +110,32 @@ async fn g6_what_a_restore_finds_at_the_provider_is_copied_as_if_sent_at_once() 
         file.task.deadline.unwrap() > world.now(),
         "the outcome is waited for from now on"
     );
+}
+
+/// A key that is refused even the question is mended: the answer to a question is answer enough.
+#[tokio::test]
+async fn f15_a_queue_that_was_refused_its_questions_is_open_when_they_are_answered() {
+    let world = put_back().await;
+    world.runware.is(Mood::NoCredit);
+    world.live_for(HOUR / 2).await;
+    let degraded = || {
+        world
+            .health
+            .degraded()
+            .into_iter()
+            .find(|d| d.component == Component::Provider)
+    };
+    assert_eq!(degraded().unwrap().code, "parked: invalidApiKey");
+    let asked = world.runware.calls_of(Call::Query);
+    assert!(asked <= 60, "{asked} questions in half an hour: a probe a minute");
+    for n in 0..TASKS {
+        world.runware.shows(id(n), vec![video("r", &n.to_string())]);
+    }
+    world.runware.is(Mood::Fine);
+    world.live_for(5 * MINUTE).await;
+    for n in 0..TASKS {
+        assert_eq!(world.status(n).await, "completed", "{n}");
+    }
+    assert_eq!(degraded(), None);
+    assert!(world.runware.bought().is_empty());
 }

@@ -2,6 +2,7 @@
 //! from callbacks, journal and audit; nothing is archived or bought twice.
 
 use crate::journal::{cli, said};
+use crate::outside::fault_store::{Act, FaultStore};
 use crate::outside::{Outside, Serve, until};
 use crate::wire::Wire;
 use crate::world::{task, uuid};
@@ -128,6 +129,8 @@ async fn wait_completed(serve: &Serve, count: usize) {
 enum Trouble {
     None,
     BucketDown,
+    /// Takes the journal's requests and never answers them.
+    BucketSilent,
     JournalOff,
     /// `deadline` of two of the tasks, `runware.max_hold` of the others.
     TimeIsOver,
@@ -142,6 +145,11 @@ async fn i3_a_task_unsent_in_the_backup_and_sent_since_is_not_bought_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_nor_is_it_when_the_bucket_is_down_at_the_restore() {
     unsent_in_the_backup_and_sent_since(Trouble::BucketDown).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_nor_is_it_when_the_journal_cannot_be_put_in_time() {
+    unsent_in_the_backup_and_sent_since(Trouble::BucketSilent).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +171,8 @@ async fn unsent_in_the_backup_and_sent_since(trouble: Trouble) {
         ..Options::default()
     })
     .await;
-    let mut store = Wire::to(outside.s3.endpoint().as_str());
+    let fault = FaultStore::before(&outside.s3.bucket).await;
+    let mut store = Wire::to(&fault.url());
     store.up();
     outside.set("CATCHMENT_S3__ENDPOINT", store.url());
     if trouble == Trouble::JournalOff {
@@ -188,6 +197,10 @@ async fn unsent_in_the_backup_and_sent_since(trouble: Trouble) {
     match trouble {
         Trouble::None | Trouble::JournalOff => {}
         Trouble::BucketDown => store.down().await,
+        Trouble::BucketSilent => fault.script(|asked| match asked.is_own() {
+            true => Act::Hang,
+            false => Act::Forward,
+        }),
         Trouble::TimeIsOver => {
             outside.set("CATCHMENT_RUNWARE__MAX_HOLD", "1s");
             let conn = rusqlite::Connection::open(outside.dir.path().join("data/catchment.db")).unwrap();

@@ -121,7 +121,7 @@ impl Submissions {
                 info!(%task, "submitted");
             }
             Dispatched::Found => {
-                self.undecided(); // that a question was answered says nothing of the account
+                self.reached();
                 s.metrics.submission(SubmissionOutcome::Submitted);
                 s.wakeups.ring(Queue::Queries);
                 info!(%task, "submitted before: the provider has it");
@@ -140,6 +140,12 @@ impl Submissions {
                 self.park(code);
                 s.metrics.submission(SubmissionOutcome::Parked);
                 warn!(%task, code, "the account is refused: the queue is parked");
+            }
+            Dispatched::Unasked { code } => {
+                let wait = Some(s.policy.retry_max_interval);
+                self.failed(&format!("parked: {code}"), wait);
+                s.metrics.submission(SubmissionOutcome::Parked);
+                warn!(%task, code, "the account is refused: nothing can be asked, nothing is sent");
             }
             Dispatched::Rejected { code } => {
                 self.answered(); // a refusal of one task is an answer to the account
@@ -161,6 +167,12 @@ impl Submissions {
     /// A claim that ended without a word on whether submissions are taken: if it was a probe, the next one goes at once.
     fn undecided(&self) {
         self.pace.submissions.undecided(self.shared.clock.now());
+    }
+
+    /// A question was answered: the provider is there, which says nothing of what it takes.
+    fn reached(&self) {
+        self.pace.submissions.reached(self.shared.clock.now());
+        self.shared.provider_fine(&self.pace);
     }
 
     fn failed(&self, code: &str, retry_after: Option<Duration>) {
