@@ -78,7 +78,7 @@ pub async fn serve(settings: Settings) -> Result<(), AppError> {
     let mut stop = StopSignal::listen()?;
     let service = Service::start(Assembly::of(settings)).await?;
     service.greet().await;
-    footprint::forget_the_start();
+    tokio::spawn(footprint::after_the_start(service.clock.clone()));
     let fatal = tokio::select! {
         name = stop.received() => { info!(signal = name, "stopping"); None }
         why = service.fatal() => Some(why),
