@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "migrations/deliveries.rs"]
+mod deliveries; // version 10
 #[path = "migrations/waking.rs"]
 mod waking; // version 11
 #[path = "migrations/ways_out.rs"]

@@ -35,7 +35,7 @@ impl Arrivals {
     ) -> Result<Recorded, StoreError> {
         let (reply, answer) = oneshot::channel();
         if self.put_down(Arrival { receipt, reply })? {
-            writer.post(DURING, Box::new(Together::of(self)))?;
+            writer.enqueue(DURING, Box::new(Together::of(self)))?;
         }
         answer.await.unwrap_or_else(|_| Err(unavailable(DURING, Stopped)))
     }

@@ -75,20 +75,18 @@ impl Writer {
             result: None,
             reply,
         };
-        self.post(during, Box::new(job))?;
+        self.enqueue(during, Box::new(job))?;
         answer.await.unwrap_or_else(|_| Err(unavailable(during, Stopped)))
     }
 
-    /// Puts a job down for the next transaction.
-    ///
     /// # Errors
-    /// `Overloaded` when the queue is full, `Unavailable` when the writer has stopped; the job is dropped.
-    pub fn post(&self, during: &'static str, job: Box<dyn Job>) -> Result<(), StoreError> {
+    /// As [`Writer::write`]; the job is dropped then.
+    pub fn enqueue(&self, during: &'static str, job: Box<dyn Job>) -> Result<(), StoreError> {
         let jobs = self
             .jobs
             .as_ref()
             .expect("the sender lives as long as the handle");
-        jobs.try_send(Message::Job(job)).map_err(|e| match e {
+        jobs.try_send(Message::Job(job)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => unavailable(during, Stopped),
         })
