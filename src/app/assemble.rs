@@ -15,6 +15,7 @@ use crate::domain::address::{AddressRule, GuardError, HostPattern, Purpose as Ad
 use crate::domain::asset::KeyRule;
 use crate::domain::delivery::Schedule;
 use crate::domain::endpoint::MAX_AT_ONCE;
+use crate::domain::fair_share::Places;
 use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
 use crate::http::server::{Deadlines, Listeners, ServerLimits, StartError};
@@ -89,8 +90,12 @@ const NO_CLIENT: &str = "the HTTP client cannot be set up (are CA certificates i
 /// Deliveries under way at once, over all endpoints: four that begin to hang at the same moment may fill it, and then
 /// only until they are found out.
 const DELIVERY_CONCURRENCY: u32 = 4 * MAX_AT_ONCE;
-/// Calls to tasks' own webhooks under way at once, over all of them.
-const TASK_DELIVERY_CONCURRENCY: u32 = 32;
+/// Calls to tasks' own webhooks under way at once: so many that six tenants whose receivers all hang leave places for
+/// the next, and so few to one receiver that it is found out before it has much of them.
+const TASK_DELIVERIES: Places = Places {
+    all: 64,
+    per_origin: 8,
+};
 
 impl Service {
     /// Starts everything; the object store and the provider may be down.
@@ -432,8 +437,9 @@ async fn start_workers(
         shared: shared.clone(),
         sink: sink.clone(),
         schedule: schedule.clone(),
+        places: TASK_DELIVERIES,
     };
-    workers.start("task webhooks", task_deliveries, env(TASK_DELIVERY_CONCURRENCY));
+    workers.start("task webhooks", task_deliveries, env(TASK_DELIVERIES.all));
     let deliveries = Deliveries {
         shared: shared.clone(),
         sink,
