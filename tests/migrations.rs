@@ -17,8 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "migrations/fair_calls.rs"]
+mod fair_calls;
 #[path = "migrations/ways_out.rs"]
-mod ways_out; // version 3
+mod ways_out; // version 3 // version 9
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 /// The newest schema.
