@@ -17,14 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "migrations/deliveries.rs"]
+mod deliveries; // version 10
 #[path = "migrations/fair_calls.rs"]
-mod fair_calls;
+mod fair_calls; // version 9
 #[path = "migrations/ways_out.rs"]
-mod ways_out; // version 3 // version 9
+mod ways_out; // version 3
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 /// The newest schema.
-const LATEST: i32 = 7;
+const LATEST: i32 = 10;
 
 fn try_open(path: &Path, role: Role) -> Result<Arc<SqliteStore>, OpenError> {
     SqliteStore::open(OpenOptions {

@@ -4,6 +4,8 @@
 mod commits;
 #[path = "store_conformance/endpoints.rs"]
 mod endpoints;
+#[path = "store_conformance/fair.rs"]
+mod fair;
 #[path = "store_conformance/inbox.rs"]
 mod inbox;
 #[path = "store_conformance/kit.rs"]
@@ -123,6 +125,14 @@ macro_rules! every_story {
                 deliveries_are_listed_newest_first_in_pages
                 an_endpoint_is_changed_and_its_secret_rotated
                 events_are_filtered_by_label_and_model;
+            fair:
+                f20_slow_endpoints_leave_places_to_a_good_one
+                f20_after_hours_away_a_quiet_endpoint_gets_each_tasks_events_in_order
+                f20_a_poison_event_is_passed_once_others_were_taken
+                i12_an_endpoint_that_asks_for_a_rest_has_it_for_all_its_deliveries
+                f11_our_own_faults_are_no_endpoints_fault
+                weeks_without_a_try_are_no_failure
+                a_taken_delivery_tells_all_its_tries_also_after_it_was_sent_again;
             overdue:
                 g6_what_is_at_risk_is_told_by_the_clock_alone_earliest_first
                 a_submission_whose_time_is_over_is_claimed_before_it_is_due

@@ -9,7 +9,7 @@ pub use runware::ProviderShape;
 use super::guard::{GuardedClient, SendError};
 use super::retry_after::retry_after;
 use crate::domain::address::{GuardError, Purpose};
-use crate::domain::delivery::{Delivery, Endpoint, Outcome};
+use crate::domain::delivery::{Delivery, Endpoint, Outcome, UNSENDABLE};
 use crate::domain::ids::EventId;
 use crate::domain::redact::redact;
 use crate::domain::signature::sign;
@@ -83,7 +83,7 @@ impl WebhookSink {
         }
         let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(body.content_type))]);
         for (name, value) in told {
-            let value = HeaderValue::from_str(&value).map_err(|_| bodies::UNSENDABLE)?;
+            let value = HeaderValue::from_str(&value).map_err(|_| UNSENDABLE)?;
             headers.insert(HeaderName::from_static(name), value);
         }
         Ok(headers)

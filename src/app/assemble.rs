@@ -87,8 +87,7 @@ const WORK_DRAIN: Duration = Duration::from_secs(20);
 const WORK_STOP: Duration = Duration::from_secs(27);
 const USER_AGENT: &str = concat!("catchment/", env!("CARGO_PKG_VERSION"));
 const NO_CLIENT: &str = "the HTTP client cannot be set up (are CA certificates installed?)";
-/// Deliveries under way at once, over all endpoints: four that begin to hang at the same moment may fill it, and then
-/// only until they are found out.
+/// Deliveries under way at once, over all endpoints. They are shared out so that those that hang leave room for others.
 const DELIVERY_CONCURRENCY: u32 = 4 * MAX_AT_ONCE;
 /// Calls to tasks' own webhooks under way at once: so many that six tenants whose receivers all hang leave places for
 /// the next, and so few to one receiver that it is found out before it has much of them.

@@ -69,7 +69,8 @@ struct Audited {
     figures: [u64; FIGURES.len()],
     findings: u64,
     repaired: u64,
-    trouble: Option<String>,
+    /// The first thing that kept a question from being answered.
+    trouble: Option<Value>,
     last: Value,
     listed: String,
 }
@@ -99,8 +100,8 @@ async fn walk(client: &Client, host: &Host, args: &Args, format: Format) -> Resu
         audited.add(&page);
         bar.show(audited.figures[0], &audited.said());
         match page.get("nextCursor").and_then(Value::as_str) {
-            Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
-            _ => {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => {
                 audited.last = page;
                 break;
             }
@@ -201,13 +202,17 @@ impl Audited {
         let findings = output::items(page);
         self.findings += findings.len() as u64;
         self.repaired += findings.iter().filter(|f| f["repaired"] == true).count() as u64;
-        if let Some(trouble) = page.get("trouble").filter(|t| !t.is_null()) {
-            self.trouble = Some(format!(
-                "{}: {}",
-                member(trouble, "component"),
-                member(trouble, "code")
-            ));
-        }
+        let trouble = page.get("trouble").filter(|t| !t.is_null());
+        self.trouble = self.trouble.take().or_else(|| trouble.cloned());
+    }
+
+    fn trouble_said(&self) -> Option<String> {
+        let said = |t: &Value| format!("{}: {}", member(t, "component"), member(t, "code"));
+        self.trouble.as_ref().map(said)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.trouble.is_none() && self.figure("unchecked") == 0
     }
 
     fn figure(&self, name: &str) -> u64 {
@@ -238,7 +243,9 @@ impl Audited {
         let mut summary: Map<String, Value> =
             figures.map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
         summary.insert("repaired".to_owned(), json!(self.repaired));
-        for name in ["trouble", "days", "providerTrouble"] {
+        summary.insert("trouble".to_owned(), self.trouble.clone().unwrap_or_default());
+        summary.insert("complete".to_owned(), json!(self.is_complete()));
+        for name in ["days", "providerTrouble"] {
             summary.insert(name.to_owned(), self.last.get(name).cloned().unwrap_or_default());
         }
         Value::Object(summary)
@@ -250,9 +257,8 @@ impl Audited {
             Format::Lines | Format::Table { .. } => {
                 let days = self.days(format);
                 let trouble = self
-                    .trouble
-                    .as_ref()
-                    .map_or_else(String::new, |t| format!("not checked, {}\n", plain(t)));
+                    .trouble_said()
+                    .map_or_else(String::new, |t| format!("not checked, {}\n", plain(&t)));
                 format!("{}{days}{trouble}{}\n", self.listed, self.said())
             }
         }
@@ -293,8 +299,9 @@ impl Audited {
                     .next("`catchment audit --repair` puts them to work again"),
             );
         }
-        if self.figure("unchecked") > 0 || self.trouble.is_some() {
-            let what = self.trouble.as_deref().unwrap_or("entries that cannot be read");
+        if !self.is_complete() {
+            let what = self.trouble_said();
+            let what = what.as_deref().unwrap_or("entries that cannot be read");
             return Err(CliError::new(
                 Exit::Temporary,
                 format!("not everything could be checked ({what})"),
@@ -343,9 +350,10 @@ mod tests {
         assert_eq!(mended.verdict(), Ok(Exit::Ok));
         let unseen = json!({"data": [], "paid": 1, "unchecked": 1,
             "trouble": {"component": "object_store", "code": "timeout"}});
-        assert_eq!(
-            audited(&[fine, unseen]).verdict().unwrap_err().exit,
-            Exit::Temporary
-        );
+        // What an early page could not see is not forgotten by the end.
+        let whole = audited(&[unseen, fine]);
+        assert_eq!(whole.verdict().unwrap_err().exit, Exit::Temporary);
+        assert_eq!(whole.summary()["trouble"]["code"], "timeout");
+        assert_eq!(whole.summary()["complete"], false);
     }
 }

@@ -88,7 +88,30 @@ impl Outcome {
             _ => None,
         }
     }
+
+    /// Nothing was sent, by our own fault: it says nothing of the endpoint.
+    pub fn is_our_fault(&self) -> bool {
+        matches!(self, Self::Unreached { code } if OUR_FAULTS.contains(code))
+    }
+
+    /// Whether it may be this one event that was not taken, and no other. Whoever is away, or asks to be asked later, says
+    /// nothing of what it was to be told.
+    pub fn blames_event(&self) -> bool {
+        match self {
+            Self::Delivered { .. } => false,
+            Self::Refused { status, .. } => !matches!(status, 429 | 502..=504),
+            Self::Unreached { code } => *code == UNSENDABLE,
+        }
+    }
 }
+
+/// An event without a form that can be sent: never by its own fault, so it is a stable code like any other trouble.
+pub const UNSENDABLE: &str = "unsendable_event";
+/// No link into the object store could be signed.
+pub const NO_CREDENTIALS: &str = "no_credentials";
+/// Our own database could not be asked.
+pub const STORAGE_UNAVAILABLE: &str = "storage_unavailable";
+const OUR_FAULTS: [&str; 3] = [UNSENDABLE, NO_CREDENTIALS, STORAGE_UNAVAILABLE];
 
 /// One try, as it is kept for people to read.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,5 @@
 //! A subscriber: what it wants, what signs for it, and how it is doing.
 
-use super::backoff::{self, Jitter};
-use super::delivery::Outcome;
 use super::event::{Event, EventData, EventKind};
 use super::ids::{EndpointId, Tenant};
 use super::task::words;
@@ -171,74 +169,9 @@ impl Endpoint {
     }
 }
 
-/// How an endpoint has been doing since it last took something: the breaker. One that is well has the default.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Health {
-    /// Tries in a row that failed.
-    pub failures: u32,
-    /// The first of them.
-    pub failing_since: Option<Timestamp>,
-    /// It is held to be down: nothing overtakes within a task until it takes something again.
-    pub down_since: Option<Timestamp>,
-    /// No try before.
-    pub rests_until: Option<Timestamp>,
-}
+mod health;
 
-/// Tries of one endpoint at the same time. All endpoints together have four times as many, so that one that begins
-/// to hang leaves room for the others until it is found out.
-pub const MAX_AT_ONCE: u32 = 64;
-/// After so many failures in a row it is tried one at a time, and rests in between.
-const SLOW_AFTER: u32 = 5;
-/// After so many failures over so long a time it is held to be down.
-const DOWN_AFTER: u32 = 10;
-const DOWN_AFTER_TIME: Duration = Duration::from_secs(60);
-/// It rests for this share of the time it has been failing: a short fault costs it little, a long one costs us little.
-const REST_SHARE: u32 = 100;
-const REST_SHARE_DOWN: u32 = 10;
-/// Not less, or one that refuses at once would be asked thousands of times a second.
-const MIN_REST: Duration = Duration::from_millis(20);
-/// And not more: what has piled up goes out soon after it comes back.
-const MAX_REST: Duration = Duration::from_secs(60);
-/// One that took nothing for so long, though it was tried, is disabled. Longer than the schedule of one delivery, so
-/// that the first of them is dead before.
-pub const GIVE_UP_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
-
-impl Health {
-    pub fn after(self, outcome: &Outcome, now: Timestamp, jitter: Jitter) -> Self {
-        let asks_for_less = match outcome {
-            Outcome::Delivered { .. } => return Self::default(),
-            Outcome::Refused { status, .. } => matches!(status, 429 | 502 | 504),
-            Outcome::Unreached { .. } => false,
-        };
-        let least = if asks_for_less { SLOW_AFTER } else { 0 };
-        let failures = self.failures.saturating_add(1).max(least);
-        let failing_since = self.failing_since.unwrap_or(now);
-        let failing_for = now.since(failing_since);
-        let is_down = failures >= DOWN_AFTER && failing_for >= DOWN_AFTER_TIME;
-        let share = if is_down { REST_SHARE_DOWN } else { REST_SHARE };
-        let rest = backoff::around((failing_for / share).clamp(MIN_REST, MAX_REST), 0.2, jitter);
-        Self {
-            failures,
-            failing_since: Some(failing_since),
-            down_since: self.down_since.or(is_down.then_some(now)),
-            rests_until: (failures >= SLOW_AFTER).then(|| now.plus(rest)),
-        }
-    }
-
-    /// How many tries it may have at the same time now.
-    pub fn room(&self, now: Timestamp) -> u32 {
-        match self.rests_until {
-            Some(until) if now < until => 0,
-            Some(_) => 1,
-            None => MAX_AT_ONCE,
-        }
-    }
-
-    pub fn is_given_up(&self, now: Timestamp) -> bool {
-        self.failing_since
-            .is_some_and(|since| now.since(since) >= GIVE_UP_AFTER)
-    }
-}
+pub use health::{GIVE_UP_AFTER, Health, MAX_AT_ONCE};
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ pub mod file; // TaskFile: a task with its assets, and every decision about them
 pub mod identity; // Identity: what a task is, for the journal and for adoptions
 pub mod ids; // TaskId, ResultId, AssetId, EventId, EndpointId
 pub mod lease; // Lease<T>, Fence
+pub mod places; // how tries at once are shared
 pub mod redact; // a stranger's text without secrets
 pub mod report; // Report: one meaning for callback and poll answer
 pub mod signature; // Standard Webhooks: sign and verify bytes

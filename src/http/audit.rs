@@ -6,11 +6,12 @@ use super::fault::{FaultCode, Faults, unknown_member};
 use super::query::Query;
 use super::usage::{self, SumsView};
 use super::{Api, json};
-use crate::domain::ids::TaskId;
+use crate::domain::ids::{TaskId, Tenant};
 use crate::domain::time::Timestamp;
 use crate::ports::provider::ProviderError;
+use crate::ports::records::Sums;
 use crate::ports::spend::SpentDay;
-use crate::steps::audit::{AuditPage, AuditQuery, Finding, Position};
+use crate::steps::audit::{AuditError, AuditPage, AuditQuery, Finding, Position};
 use crate::steps::import;
 use crate::steps::usage::{MAX_DAYS, UsageQuery};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -46,6 +47,8 @@ pub struct AuditAnswer {
     /// Nobody could say; `trouble` names why.
     unchecked: u64,
     trouble: Option<TroubleView>,
+    /// Every question of this page was answered: only pages that are all complete prove that nothing is missing.
+    complete: bool,
     /// For the `cursor` parameter; null at the end.
     next_cursor: Option<String>,
     /// On the last page: each day's totals beside what the provider's account says of it. Differences are shown, not
@@ -105,7 +108,7 @@ pub struct SpentView {
 /// Holds the database against the bucket (one HEAD a result), with `provider=true` also against what the provider
 /// names, and then the journal in the bucket against the database. Page by page: go on with `nextCursor` until it is
 /// null, add up the figures, and collect `data`. A page can be asked for again, so an audit that was broken off goes on
-/// where it stopped. Nothing is changed; `POST` mends.
+/// where it stopped. It is whole when every page is `complete`. Nothing is changed; `POST` mends.
 #[utoipa::path(
     get, path = "/v1/audit", operation_id = "audit", tag = "usage", security(("apiKey" = [])),
     params(
@@ -118,10 +121,10 @@ pub struct SpentView {
     responses(
         (status = 200, description = "One page", body = AuditAnswer, example = json!({
             "data": [], "tasks": 2, "paid": 3, "archived": 3, "inProgress": 0, "missing": 0, "unchecked": 0,
-            "trouble": null, "nextCursor": null, "days": []
+            "trouble": null, "complete": true, "nextCursor": null, "days": []
         })),
         (status = 400, description = "`invalid_query`"),
-        (status = 503, description = "`overloaded`: other audits or imports are running", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 503, description = "`overloaded`: other audits or imports are running; `bucket_unavailable`: the journal cannot be listed now", headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
 pub async fn show(req: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
@@ -157,11 +160,11 @@ pub async fn show(req: HttpRequest, api: web::Data<Api>) -> Result<HttpResponse,
             "data": [{"taskUUID": "0c0ffee0-0000-4000-8000-000000000001", "resultId": "r1", "problem": "object_gone",
                 "reason": null, "key": "0c0ffee0-0000-4000-8000-000000000001/r1.mp4", "repaired": true}],
             "tasks": 2, "paid": 3, "archived": 2, "inProgress": 0, "missing": 1, "unchecked": 0,
-            "trouble": null, "nextCursor": null, "days": []
+            "trouble": null, "complete": true, "nextCursor": null, "days": []
         })),
         (status = 400, description = "`malformed_json`, `invalid_query`"),
         (status = 415, description = "`unsupported_media_type`"),
-        (status = 503, description = "`overloaded`: other audits or imports are running", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 503, description = "`overloaded`: other audits or imports are running; `bucket_unavailable`: the journal cannot be listed now", headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
 pub async fn repair(
@@ -171,7 +174,7 @@ pub async fn repair(
 ) -> Result<HttpResponse, ApiError> {
     let caller = api.caller(&req).await?;
     let aside = api.aside()?;
-    let bytes = api.json_body(&req, payload).await?;
+    let bytes = api.json_body(&caller, &req, payload).await?;
     let (_, body) = json::parse(&bytes)?;
     let members = Members::of(&body)?;
     let wanted = AuditQuery {
@@ -187,73 +190,81 @@ pub async fn repair(
 }
 
 async fn answer(api: &Api, aside: &Aside, wanted: AuditQuery) -> Result<HttpResponse, ApiError> {
-    let (audit, asked) = (aside.audit.clone(), wanted.clone());
-    let mut page = aside.run(async move { audit.page(&asked).await }).await??;
-    if wanted.repair.is_some() && !page.unknown.is_empty() {
+    let days = Days::of(&wanted, api.clock.now());
+    let (audit, asked, spend) = (aside.audit.clone(), wanted.clone(), aside.spend.clone());
+    let work = async move {
+        let page = audit.page(&asked).await?;
+        let spent = match page.next.is_none() && days.of_account {
+            true => spend.days(days.since, days.until).await,
+            false => Ok(vec![]),
+        };
+        Ok::<_, AuditError>((page, spent))
+    };
+    let (mut page, spent) = aside.run(work).await?.map_err(|e| refused(api, e))?;
+    if wanted.repair.is_some() {
         let unknown = std::mem::take(&mut page.unknown);
-        import::import_known(&api.import(), unknown).await?;
-        page.findings
-            .iter_mut()
-            .for_each(|finding| finding.repaired = true);
+        let imported = import::import_known(&api.import(), unknown).await?;
+        page.taken_up(&imported);
     }
     let mut answer = AuditAnswer::of(page);
     if answer.next_cursor.is_none() {
-        days(api, aside, &wanted, &mut answer).await?;
+        answer.side_by_side(days.ours(api, wanted.tenant).await?, spent);
     }
     Ok(HttpResponse::Ok().json(answer))
 }
 
-async fn days(
-    api: &Api,
-    aside: &Aside,
-    wanted: &AuditQuery,
-    answer: &mut AuditAnswer,
-) -> Result<(), ApiError> {
-    let day = Duration::from_secs(86_400);
-    let until = wanted.until.unwrap_or_else(|| api.clock.now());
-    let most = until.minus(day * u32::try_from(MAX_DAYS).unwrap_or(u32::MAX));
-    let since = wanted.since.unwrap_or_else(|| until.minus(day * DAYS)).max(most);
-    let query = UsageQuery {
-        tenant: wanted.tenant.clone(),
-        since,
-        until,
-        by_day: true,
-        by_model: false,
-        by_labels: vec![],
-    };
-    let ours = crate::steps::usage::usage(&*api.records, &query)
-        .await
-        .map_err(usage::refused)?;
-    // One account for all tenants: its totals are for those who hold it.
-    let theirs = match wanted.tenant == crate::domain::ids::Tenant::default_tenant() {
-        true => {
-            let spend = aside.spend.clone();
-            aside.run(async move { spend.days(since, until).await }).await?
-        }
-        false => Ok(vec![]),
-    };
-    let (theirs, trouble) = match theirs {
-        Ok(days) => (days, None),
-        Err(ProviderError { code, .. }) => (vec![], Some(code)),
-    };
-    let ours = ours
-        .groups
-        .into_iter()
-        .map(|(group, sums)| (group.day.unwrap_or_default(), sums));
-    answer.days = Some(side_by_side(ours.collect(), theirs));
-    answer.provider_trouble = trouble;
-    Ok(())
+fn refused(api: &Api, error: AuditError) -> ApiError {
+    match error {
+        AuditError::Store(e) => api.store_error(e),
+        AuditError::Journal(e) => ApiError::BucketUnavailable {
+            code: e.code().to_owned(),
+        },
+    }
 }
 
-fn side_by_side(
-    mut ours: BTreeMap<String, crate::ports::records::Sums>,
-    theirs: Vec<SpentDay>,
-) -> Vec<DayView> {
+/// The days whose totals end an audit.
+#[derive(Clone, Copy)]
+struct Days {
+    since: Timestamp,
+    until: Timestamp,
+    /// One account for all tenants: its totals are for those who hold it.
+    of_account: bool,
+}
+
+impl Days {
+    fn of(wanted: &AuditQuery, now: Timestamp) -> Self {
+        let day = Duration::from_secs(86_400);
+        let until = wanted.until.unwrap_or(now);
+        let most = until.minus(day * u32::try_from(MAX_DAYS).unwrap_or(u32::MAX));
+        Self {
+            since: wanted.since.unwrap_or_else(|| until.minus(day * DAYS)).max(most),
+            until,
+            of_account: wanted.tenant == Tenant::default_tenant(),
+        }
+    }
+
+    async fn ours(self, api: &Api, tenant: Tenant) -> Result<BTreeMap<String, Sums>, ApiError> {
+        let query = UsageQuery {
+            tenant,
+            since: self.since,
+            until: self.until,
+            by_day: true,
+            by_model: false,
+            by_labels: vec![],
+        };
+        let ours = crate::steps::usage::usage(&*api.records, &query).await;
+        let groups = ours.map_err(usage::refused)?.groups.into_iter();
+        let by_day = groups.map(|(group, sums)| (group.day.unwrap_or_default(), sums));
+        Ok(by_day.collect())
+    }
+}
+
+fn side_by_side(mut ours: BTreeMap<String, Sums>, theirs: Vec<SpentDay>) -> Vec<DayView> {
     let mut theirs: BTreeMap<String, SpentDay> = theirs.into_iter().map(|d| (d.day.clone(), d)).collect();
     for day in theirs.keys() {
         ours.entry(day.clone()).or_default();
     }
-    let view = |(day, sums): (String, crate::ports::records::Sums)| {
+    let view = |(day, sums): (String, Sums)| {
         let spent = theirs.remove(&day);
         let cost = spent.as_ref().and_then(|s| s.cost);
         DayView {
@@ -272,6 +283,7 @@ fn side_by_side(
 impl AuditAnswer {
     fn of(page: AuditPage) -> Self {
         Self {
+            complete: page.is_complete(),
             data: page.findings.into_iter().map(FindingView::of).collect(),
             tasks: page.tasks,
             paid: page.paid,
@@ -287,6 +299,15 @@ impl AuditAnswer {
             days: None,
             provider_trouble: None,
         }
+    }
+
+    fn side_by_side(&mut self, ours: BTreeMap<String, Sums>, spent: Result<Vec<SpentDay>, ProviderError>) {
+        let (theirs, trouble) = match spent {
+            Ok(days) => (days, None),
+            Err(ProviderError { code, .. }) => (vec![], Some(code)),
+        };
+        self.days = Some(side_by_side(ours, theirs));
+        self.provider_trouble = trouble;
     }
 }
 

@@ -81,7 +81,7 @@ async fn take(
     api: &Api,
     task: TaskId,
 ) -> (CallbackResult, Result<HttpResponse, ApiError>) {
-    let body = match api.body(req, payload, ALLOWANCE).await {
+    let body = match api.body(req, payload, ALLOWANCE, |_| Ok(())).await {
         Ok(body) => body,
         Err(e) => {
             tracing::warn!(http.route = ROUTE, task.id = %task, "callback refused: {e}");

@@ -94,7 +94,7 @@ pub async fn create(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = api.caller(&req).await?;
-    let bytes = api.json_body(&req, payload).await?;
+    let bytes = api.json_body(&caller, &req, payload).await?;
     let (_, body) = json::parse(&bytes)?;
     let endpoint = parse::new_endpoint(&api, &caller.tenant, &body).await?;
     if api.store.endpoints(Some(&caller.tenant)).await?.len() >= MAX_ENDPOINTS {

@@ -46,6 +46,8 @@ pub enum ApiError {
     BodyTooLarge {
         max_bytes: usize,
     },
+    /// Its values would need far more memory than its text.
+    TooManyValues,
     UnsupportedMediaType(&'static str),
     /// The body did not arrive whole within its deadline; the connection is closed.
     BodyTimeout,
@@ -172,6 +174,7 @@ impl ApiError {
             Self::TooManyEndpoints { .. } => {
                 (422, "too_many_endpoints", "No room for another endpoint", false)
             }
+            Self::TooManyValues => (413, "body_too_large", "The body holds too many values", false),
             Self::BodyTooLarge { .. } => (413, "body_too_large", "The body is too large", false),
             Self::UnsupportedMediaType(_) => (
                 415,
@@ -253,6 +256,10 @@ impl ApiError {
             }
             Self::BodyTooLarge { max_bytes } => {
                 format!("A body may have {max_bytes} bytes. Give media by URL or by media UUID.")
+            }
+            Self::TooManyValues => {
+                "The body holds more values than any request needs. Send a list in parts, or line by line as CSV or NDJSON."
+                    .into()
             }
             Self::UnsupportedMediaType(detail) => (*detail).into(),
             Self::CursorTooOld { oldest } => format!(

@@ -5,24 +5,55 @@ use crate::domain::ids::Digest;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Write};
 
 /// Deepest nesting taken. The provider's tasks need four levels; the parser's own stack ends far later.
 pub const MAX_DEPTH: usize = 64;
 
+/// What the values of a document may need beside its text, in bytes: a task with all it may hold needs some thousands,
+/// and a body has up to a hundred of them.
+const MAX_TREE_BYTES: usize = 8 * 1024 * 1024;
+/// The same of a list of tasks to import: a hundred thousand objects of a few members.
+const MAX_LIST_BYTES: usize = 96 * 1024 * 1024;
+
+/// A value, in an array or beside its name; the names and their tree in an object: the first few, then each.
+const VALUE_BYTES: usize = size_of::<Value>();
+const OBJECT_BYTES: usize = 640;
+const MEMBER_BYTES: usize = 120;
+const MEMBERS_WITHIN: usize = 5;
+
 /// Reads one JSON document: UTF-8, at most [`MAX_DEPTH`] deep, no member twice in one object (two readers that pick
 /// different ones would disagree about what was asked for).
 pub fn parse(bytes: &[u8]) -> Result<(&str, Value), ApiError> {
+    parse_within(bytes, MAX_TREE_BYTES)
+}
+
+/// The same of a long list.
+pub fn parse_list(bytes: &[u8]) -> Result<(&str, Value), ApiError> {
+    parse_within(bytes, MAX_LIST_BYTES)
+}
+
+fn parse_within(bytes: &[u8], max_tree: usize) -> Result<(&str, Value), ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         ApiError::MalformedJson(format!("The body is not UTF-8 at byte {}.", e.valid_up_to()))
     })?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0 }
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value))
-        .map_err(|e| ApiError::MalformedJson(format!("The body is not the JSON expected: {e}.")))?;
-    Ok((text, value))
+    let room = Cell::new(Some(max_tree));
+    let read = Strict {
+        depth: 0,
+        room: &room,
+    }
+    .deserialize(&mut reader)
+    .and_then(|value| reader.end().map(|()| value));
+    match read {
+        Ok(value) => Ok((text, value)),
+        Err(_) if room.get().is_none() => Err(ApiError::TooManyValues),
+        Err(e) => Err(ApiError::MalformedJson(format!(
+            "The body is not the JSON expected: {e}."
+        ))),
+    }
 }
 
 /// SHA-256 of the canonical form: members sorted by name, no whitespace, numbers as they were parsed.
@@ -86,20 +117,32 @@ impl Write for HashWriter {
 
 /// A value `depth` levels down.
 #[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'r> {
     depth: usize,
+    /// Bytes left for the tree; `None`: it was too large.
+    room: &'r Cell<Option<usize>>,
 }
 
-impl Strict {
+impl Strict<'_> {
+    /// Counts bytes before they are needed.
+    fn take<E: serde::de::Error>(self, bytes: usize) -> Result<(), E> {
+        let left = self.room.get().and_then(|room| room.checked_sub(bytes));
+        self.room.set(left);
+        left.map(drop).ok_or_else(|| E::custom("too many values"))
+    }
+
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth {
             MAX_DEPTH => Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels"))),
-            depth => Ok(Self { depth: depth + 1 }),
+            depth => Ok(Self {
+                depth: depth + 1,
+                room: self.room,
+            }),
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
@@ -107,7 +150,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,6 +190,7 @@ impl<'de> Visitor<'de> for Strict {
         let deeper = self.deeper()?;
         let mut items = vec![];
         while let Some(item) = seq.next_element_seed(deeper)? {
+            self.take(VALUE_BYTES)?;
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -154,9 +198,13 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let deeper = self.deeper()?;
+        self.take(OBJECT_BYTES)?;
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             let value = map.next_value_seed(deeper)?;
+            if members.len() >= MEMBERS_WITHIN {
+                self.take(MEMBER_BYTES)?;
+            }
             if members.insert(name, value).is_some() {
                 return Err(A::Error::custom("a member is given twice"));
             }
@@ -209,6 +257,28 @@ mod tests {
         assert!(refused(nested(MAX_DEPTH + 1).as_bytes()).contains("deeper"));
         refused("[".repeat(1_000_000).as_bytes());
         refused("{\"a\":".repeat(1_000_000).as_bytes());
+    }
+
+    #[test]
+    fn t2_a_body_of_countless_values_is_refused_before_they_are_made() {
+        let mib = 1024 * 1024;
+        for text in [
+            format!("[{}0]", "0,".repeat(8 * mib)),
+            format!("[{}0]", "{},".repeat(5 * mib)),
+            format!("[{}[]]", "[[]],".repeat(3 * mib)),
+            format!("{{\"a\":[{}0]}}", "{\"\":1},".repeat(2 * mib)),
+        ] {
+            assert_eq!(parse(text.as_bytes()).err(), Some(ApiError::TooManyValues));
+            assert_eq!(parse_list(text.as_bytes()).err(), Some(ApiError::TooManyValues));
+        }
+        let wide: Vec<String> = (0..100_000).map(|n| format!("\"{n}\":0")).collect();
+        let wide = format!("{{{}}}", wide.join(","));
+        assert_eq!(parse(wide.as_bytes()).err(), Some(ApiError::TooManyValues));
+        // One long text is no tree, and a list of as many tasks as may be imported is one.
+        assert!(parse(format!("\"{}\"", "x".repeat(16 * mib)).as_bytes()).is_ok());
+        let item = r#"{"taskUUID":"0c0ffee0-0000-4000-8000-000000000001","model":"m","labels":{}}"#;
+        let list = format!("[{}]", vec![item; 70_000].join(","));
+        assert!(parse_list(list.as_bytes()).is_ok());
     }
 
     #[test]

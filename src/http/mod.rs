@@ -18,6 +18,7 @@ mod limits; // what one key may have in work
 mod openapi; // the document, generated from the handlers
 mod query; // query parameters, durations, long polls
 mod rates; // how fast one key may ask
+mod room; // memory for bodies in hand
 mod routes; // every route once
 pub mod sample_endpoint; // a consumer, for `dev` and the tests
 pub mod server; // listeners, limits of connections, orderly stop
@@ -85,6 +86,7 @@ impl Api {
         let state = State {
             draining: CancellationToken::new(),
             in_work: limits::InWork::default(),
+            rooms: room::Rooms::new(settings.max_body),
             rates: rates::KeyRates::new(settings.key_limits.rate, ports.clock.clone()),
             writable: health::Writable::default(),
             stream_reads: Semaphore::new(1),
@@ -133,6 +135,7 @@ struct State {
     /// Ends long polls early, so that a stop need not wait for them.
     draining: CancellationToken,
     in_work: limits::InWork,
+    rooms: room::Rooms,
     rates: rates::KeyRates,
     writable: health::Writable,
     /// One read at a time for all streams together: however many there are, the other readers of the store go on.

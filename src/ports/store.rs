@@ -114,9 +114,10 @@ pub trait Leases: Send + Sync {
     /// `archiving`.
     async fn claim_copies(&self, c: Claim) -> Result<Vec<Lease<CopyJob>>, StoreError>;
 
-    /// Deliveries to try, earliest due first. Of one endpoint at most `per_endpoint`, and no more than its health
-    /// allows, are under a live lease at a time; those of disabled endpoints wait. Within a task, an event waits for
-    /// the first try of those before it, and for their delivery while the endpoint is held to be down. They become
+    /// Deliveries to try: the places are shared out among the endpoints with something due, and each one's earliest
+    /// due come first. Of one endpoint at most `per_endpoint`, no more than its health allows, and no more than are left
+    /// free for others are under a live lease at a time; those of disabled endpoints wait. Within a task, an event waits
+    /// until those before it were taken, are dead, or failed again while the endpoint took others. They show as
     /// `sending`.
     async fn claim_deliveries(&self, c: Claim, per_endpoint: u32)
     -> Result<Vec<Lease<Delivery>>, StoreError>;
@@ -154,14 +155,15 @@ pub trait Outbox: Send + Sync {
     ) -> Result<FannedOut, StoreError>;
 
     /// Records a try and what follows from it, for the delivery and for its endpoint's health, with the operator events
-    /// it calls for, under the delivery's lease. When an endpoint that was down takes something, all that failed
-    /// meanwhile is due at once, though never before its `Retry-After`. `Some`: this try disabled the endpoint.
+    /// it calls for, under the delivery's lease. When an endpoint that failed takes something, all that it did not take
+    /// meanwhile is due soon, in its tasks' order, though never before its `Retry-After`. `Some`: this try disabled the
+    /// endpoint.
     async fn settle_delivery(&self, settled: SettledDelivery) -> Result<Option<DisabledReason>, StoreError>;
 
     async fn create_endpoint(&self, endpoint: Endpoint) -> Result<(), StoreError>;
     /// Of one tenant, or of all.
     async fn endpoints(&self, tenant: Option<&Tenant>) -> Result<Vec<Endpoint>, StoreError>;
-    /// `false`: there was none. Its open deliveries go with it.
+    /// `false`: there was none. Its open deliveries go with it, some in each commit; no try of them counts any more.
     async fn delete_endpoint(&self, tenant: &Tenant, id: &EndpointId) -> Result<bool, StoreError>;
 }
 

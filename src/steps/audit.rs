@@ -17,6 +17,7 @@ use crate::ports::provider::{MAX_QUERY, Provider, ProviderError};
 use crate::ports::records::{Records, Walk};
 use crate::ports::store::{Queue, Store, StoreError};
 use crate::ports::wake::Wakeups;
+use crate::steps::import::Imported;
 use futures_util::StreamExt as _;
 use serde_json::json;
 use std::sync::Arc;
@@ -76,6 +77,16 @@ pub struct AuditPage {
     pub trouble: Option<Trouble>,
     /// `None`: the end.
     pub next: Option<Position>,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal cannot be listed now: its end is not known, so nothing may look like it.
+    #[error(transparent)]
+    Journal(BlobError),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -139,9 +150,9 @@ const HEADS_AT_ONCE: usize = 16;
 const MAX_CONFLICTS: u32 = 8;
 
 impl Audit {
-    pub async fn page(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+    pub async fn page(&self, query: &AuditQuery) -> Result<AuditPage, AuditError> {
         match query.from {
-            Position::Tasks(after) => self.tasks(query, after).await,
+            Position::Tasks(after) => Ok(self.tasks(query, after).await?),
             Position::Journal(after) => self.journal(query, after).await,
         }
     }
@@ -289,17 +300,19 @@ impl Audit {
         Ok(false) // a worker is at it, and whatever it does is seen by the next audit
     }
 
-    async fn journal(&self, query: &AuditQuery, after: Option<TaskId>) -> Result<AuditPage, StoreError> {
+    async fn journal(&self, query: &AuditQuery, after: Option<TaskId>) -> Result<AuditPage, AuditError> {
         let mut page = AuditPage::default();
         let Some(journal) = &self.journal else {
             return Ok(page);
         };
         let names = match journal.list(after, query.limit).await {
             Ok(names) => names,
-            Err(e) => {
+            Err(e @ (BlobError::Misconfigured { .. } | BlobError::Refused { .. })) => {
+                // It would be no other the next time: the audit ends here, and says that it is not whole.
                 page.trouble("journal", &e);
                 return Ok(page);
             }
+            Err(e) => return Err(AuditError::Journal(e)),
         };
         let standings = self.records.standings(query.tenant.clone(), names.ids.clone());
         let standings = standings.await?;
@@ -330,6 +343,11 @@ fn is_as_recorded(found: &Found, stored: &Stored) -> bool {
 }
 
 impl AuditPage {
+    /// Every question of this page was answered.
+    pub fn is_complete(&self) -> bool {
+        self.trouble.is_none() && self.unchecked == 0
+    }
+
     fn count(&mut self, asset: &Asset, stands: Stands) {
         self.paid += 1;
         match stands {
@@ -386,6 +404,17 @@ impl AuditPage {
             key: None,
             repaired: false,
         }));
+    }
+
+    /// What came of taking up the unknown tasks: one that is somebody else's is not repaired.
+    pub fn taken_up(&mut self, imported: &[Imported]) {
+        for one in imported.iter().filter(|one| one.standing().is_some()) {
+            let of_it = |f: &&mut Finding| f.task == one.id && f.problem == Problem::TaskUnknown;
+            self.findings
+                .iter_mut()
+                .filter(of_it)
+                .for_each(|f| f.repaired = true);
+        }
     }
 
     fn provider_trouble(&mut self, error: &ProviderError, tasks: usize) {

@@ -31,6 +31,8 @@ pub trait Work: Send + Sync + 'static {
     const QUEUE: Queue;
     /// Claims handed to one call of `work`: more than one where a request can ask about several.
     const BATCH: u32 = 1;
+    /// Between two claims while work is in hand: what becomes free meanwhile is claimed together.
+    const GATHER: Duration = Duration::ZERO;
 
     /// How many to claim of `free`, or until when to claim none.
     fn gate(&self, free: u32, now: Timestamp) -> Gate {
@@ -85,7 +87,10 @@ pub async fn run<W: Work>(work: Arc<W>, env: Loop) {
     let slots = Arc::new(Semaphore::new(env.concurrency.max(1) as usize));
     let tasks = TaskTracker::new();
     let dropped = CancellationToken::new();
+    let mut claimed_at = None;
     while !env.stop.is_cancelled() {
+        gather::<W>(&env, claimed_at, &tasks).await;
+        claimed_at = Some(env.clock.now());
         // Listen before looking for work, or a wake-up in between is lost.
         let bell = env.wakeups.bell(W::QUEUE).notified();
         tokio::pin!(bell);
@@ -112,6 +117,20 @@ pub async fn run<W: Work>(work: Arc<W>, env: Loop) {
         }
     }
     drain(&env, &tasks, &dropped).await;
+}
+
+/// A claim soon after the last one would find a place or two.
+async fn gather<W: Work>(env: &Loop, claimed_at: Option<Timestamp>, tasks: &TaskTracker) {
+    let Some(at) = claimed_at.filter(|_| !W::GATHER.is_zero() && !tasks.is_empty()) else {
+        return;
+    };
+    let left = W::GATHER.saturating_sub(env.clock.now().since(at));
+    if !left.is_zero() {
+        tokio::select! {
+            () = env.stop.cancelled() => {}
+            () = env.clock.sleep(left) => {}
+        }
+    }
 }
 
 enum Claimed<T> {

@@ -3,6 +3,7 @@
 
 use crate::journal::{cli, said};
 use crate::outside::{Outside, Serve};
+use crate::wire::Wire;
 use crate::world::{task, uuid};
 use serde_json::{Value, json};
 
@@ -158,6 +159,57 @@ async fn an_audit_goes_on_where_it_was_broken_off() {
     serve.stop().await;
 }
 
+/// What could not be looked at is never taken for what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_is_whole_or_says_that_it_is_not() {
+    let mut outside = Outside::start().await;
+    let mut store = Wire::to(outside.s3.endpoint().as_str());
+    store.up();
+    outside.set("CATCHMENT_S3__ENDPOINT", store.url());
+    let mut serve = Serve::start(&outside, None).await;
+    serve.submit(&task(0, "")).await;
+    serve.submit(&task(1, "")).await;
+    serve.wait_settled(2).await;
+    // Names that are not ours come before, and fill pages of the listing.
+    for n in 0..7 {
+        outside.s3.bucket.put(&format!(".journal/!{n}"), b"x").await;
+    }
+    serve.stop().await;
+    let gone = "DELETE FROM tasks WHERE id = 2";
+    edit(&outside, gone, &["events", "deliveries"]);
+    let mut serve = Serve::start(&outside, None).await;
+    let first = serve.get("/v1/audit?limit=2").await.unwrap();
+    assert_eq!(
+        (&first["complete"], &first["archived"]),
+        (&json!(true), &json!(1))
+    );
+    let at = |cursor: &Value| format!("/v1/audit?limit=2&cursor={}", cursor.as_str().unwrap());
+    let journal = at(&first["nextCursor"]);
+    let (mut next, mut found) = (first["nextCursor"].clone(), vec![]);
+    while !next.is_null() {
+        let page = serve.get(&at(&next)).await.unwrap();
+        found.extend(page["data"].as_array().unwrap().clone());
+        next = page["nextCursor"].clone();
+    }
+    let problems: Vec<_> = found.iter().map(|f| f["problem"].as_str().unwrap()).collect();
+    assert_eq!(problems, ["task_unknown"], "behind the strangers");
+
+    store.down().await;
+    let blind = serve.get("/v1/audit?limit=2").await.unwrap();
+    assert_eq!(
+        (&blind["complete"], &blind["unchecked"]),
+        (&json!(false), &json!(1)),
+        "{blind:#}"
+    );
+    let refused = serve.get(&journal).await.unwrap();
+    assert_eq!(
+        (&refused["code"], &refused["retryable"]),
+        (&json!("bucket_unavailable"), &json!(true)),
+        "a journal that cannot be listed has no end: {refused:#}"
+    );
+    serve.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledger_equals_what_the_provider_says_it_spent() {
     let outside = Outside::start().await;
@@ -218,4 +270,64 @@ async fn the_ledger_equals_what_the_provider_says_it_spent() {
     let shown = cli(&outside, &serve, &["usage", "--by", "day,label.customer"]).await;
     assert_eq!(said(&shown).lines().count(), 2 * days.len(), "{}", said(&shown));
     serve.stop().await;
+}
+
+/// Tasks like the first one, with the object it has: rows the schema's own way.
+fn multiply(outside: &Outside, count: u32) {
+    let conn = rusqlite::Connection::open(outside.dir.path().join("data/catchment.db")).unwrap();
+    let copy = |table: &str, own: &[(&str, &str)]| {
+        let mut names = conn.prepare("SELECT name FROM pragma_table_info(?1)").unwrap();
+        let names = names.query_map([table], |row| row.get::<_, String>(0)).unwrap();
+        let names: Vec<String> = names.map(Result::unwrap).collect();
+        let value = |name: &String| {
+            let own = own.iter().find(|(of, _)| of == name);
+            own.map_or_else(|| name.clone(), |(_, value)| (*value).to_owned())
+        };
+        let values: Vec<String> = names.iter().map(value).collect();
+        let sql = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 999 + {count}) \
+             INSERT INTO {table} ({}) SELECT {} FROM n, (SELECT * FROM {table} ORDER BY id LIMIT 1)",
+            names.join(", "),
+            values.join(", ")
+        );
+        conn.execute(&sql, []).unwrap();
+    };
+    copy("tasks", &[("id", "i"), ("uuid", "randomblob(16)")]);
+    copy("assets", &[("id", "i"), ("task_id", "i")]);
+}
+
+/// Peak memory of the service after an audit of so many, in KiB; and what the audit said.
+async fn peak_of_an_audit(count: u32) -> (u64, Value) {
+    let outside = Outside::start().await;
+    let mut serve = Serve::start(&outside, None).await;
+    serve.submit(&task(0, "")).await;
+    serve.wait_settled(1).await;
+    serve.stop().await;
+    multiply(&outside, count);
+    let mut serve = Serve::start(&outside, None).await;
+    let (code, found) = audit(&outside, &serve, &[]).await;
+    assert_eq!(code, Some(0), "{found:#}");
+    let peak = serve.peak_kib();
+    serve.stop().await;
+    (peak, found["summary"].clone())
+}
+
+async fn audits_of_few_and_of(many: u32) {
+    let (few_kib, _) = peak_of_an_audit(300).await;
+    let (many_kib, said) = peak_of_an_audit(many).await;
+    println!("an audit of 300: {few_kib} KiB at most, of {many}: {many_kib} KiB");
+    assert_eq!(said["archived"], many + 1, "{said:#}");
+    assert_eq!(said["missing"], 0);
+    assert!(many_kib < few_kib + 16 * 1024, "{few_kib} KiB, then {many_kib}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_of_many_takes_no_more_memory_than_one_of_few() {
+    audits_of_few_and_of(1_500).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "minutes: `make audit`"]
+async fn an_audit_of_50_000_takes_no_more_memory_than_one_of_few() {
+    audits_of_few_and_of(50_000).await;
 }

@@ -1,6 +1,6 @@
 //! T13, F20: one bad consumer of a hundred slows nobody; one that comes back is told what it missed.
 
-use crate::outside::{Outside, Serve, until};
+use crate::outside::{Outside, Serve, pause, until};
 use crate::world::task;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -97,16 +97,23 @@ async fn t13_one_bad_consumer_of_a_hundred_slows_nobody() {
     let tasks: Vec<Value> = (0..TASKS).map(|n| task(n, "")).collect();
     serve.submit(&json!(tasks)).await;
     until("every good delivery", || good.taken() == 99 * TASKS).await;
-    // All that while the bad one has not answered once: its tries still hang.
-    let deliveries = serve.get(&format!("{bad}/deliveries?limit=200")).await.unwrap();
-    let deliveries = deliveries["data"].as_array().unwrap();
-    assert_eq!(deliveries.len(), TASKS);
-    assert!(
-        deliveries.iter().all(|d| d["attempts"] == json!([])),
-        "{deliveries:#?}"
-    );
-    let sending = deliveries.iter().filter(|d| d["status"] == "sending").count();
-    assert_eq!(sending, 64, "its share, and no more");
+    // All that while the bad one has not answered once: its tries still hang, and as the others are done it gets more
+    // places, up to its share.
+    for look in 0.. {
+        let deliveries = serve.get(&format!("{bad}/deliveries?limit=200")).await.unwrap();
+        let deliveries = deliveries["data"].as_array().unwrap();
+        assert_eq!(deliveries.len(), TASKS);
+        assert!(
+            deliveries.iter().all(|d| d["attempts"] == json!([])),
+            "{deliveries:#?}"
+        );
+        let sending = deliveries.iter().filter(|d| d["status"] == "sending").count();
+        assert!(sending <= 64 && look < 100, "{sending}: its share, and no more");
+        if sending == 64 {
+            break;
+        }
+        pause().await;
+    }
     serve.child.kill().unwrap(); // a stop would wait for them
 }
 

@@ -32,6 +32,7 @@ mod outages; // object store, provider and consumer that go and come back
 mod outside;
 mod results; // images, sounds and edited media
 mod retention; // what is too old goes
+mod room; // bodies in hand
 mod signatures; // verified by somebody else's code
 mod sources; // files that are not what they should be
 mod stand_in; // a provider whose links lead anywhere

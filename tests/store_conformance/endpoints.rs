@@ -11,14 +11,14 @@ use catchment::ports::endpoints::*;
 use catchment::ports::store::*;
 use std::time::Duration;
 
-const DAY: i64 = 24 * 3600;
+pub const DAY: i64 = 24 * 3600;
 
-fn ep(n: u8) -> EndpointId {
+pub fn ep(n: u8) -> EndpointId {
     endpoint(n, &acme(), &[], 0).id
 }
 
 /// Endpoint 1 with every event of these tasks, each of which has several, due at `now`.
-async fn with_deliveries(s: &dyn Store, tasks: std::ops::RangeInclusive<u32>, now: i64) {
+pub async fn with_deliveries(s: &dyn Store, tasks: std::ops::RangeInclusive<u32>, now: i64) {
     s.create_endpoint(endpoint(1, &acme(), &EventKind::ALL, 0))
         .await
         .unwrap();
@@ -28,15 +28,15 @@ async fn with_deliveries(s: &dyn Store, tasks: std::ops::RangeInclusive<u32>, no
     fan_out(s, now).await;
 }
 
-async fn fan_out(s: &dyn Store, now: i64) {
+pub async fn fan_out(s: &dyn Store, now: i64) {
     while s.fan_out(at(now), Duration::ZERO, 200).await.unwrap().more {}
 }
 
-async fn claim_all(s: &dyn Store, now: i64) -> Vec<Lease<Delivery>> {
+pub async fn claim_all(s: &dyn Store, now: i64) -> Vec<Lease<Delivery>> {
     s.claim_deliveries(claim(at(now), 1000), 1000).await.unwrap()
 }
 
-fn settled(lease: &Lease<Delivery>, now: i64, taken: bool, after: After) -> SettledDelivery {
+pub fn settled(lease: &Lease<Delivery>, now: i64, taken: bool, after: After) -> SettledDelivery {
     let outcome = match taken {
         true => Outcome::Delivered { status: 204 },
         false => Outcome::Refused {
@@ -78,23 +78,23 @@ fn settled(lease: &Lease<Delivery>, now: i64, taken: bool, after: After) -> Sett
     }
 }
 
-async fn takes(s: &dyn Store, lease: &Lease<Delivery>, now: i64) {
+pub async fn takes(s: &dyn Store, lease: &Lease<Delivery>, now: i64) {
     s.settle_delivery(settled(lease, now, true, After::Delivered))
         .await
         .unwrap();
 }
 
-async fn fails(s: &dyn Store, lease: &Lease<Delivery>, now: i64, again: i64) -> Option<DisabledReason> {
+pub async fn fails(s: &dyn Store, lease: &Lease<Delivery>, now: i64, again: i64) -> Option<DisabledReason> {
     s.settle_delivery(settled(lease, now, false, After::RetryAt(at(again))))
         .await
         .unwrap()
 }
 
-fn sequences(leases: &[Lease<Delivery>]) -> Vec<u32> {
+pub fn sequences(leases: &[Lease<Delivery>]) -> Vec<u32> {
     leases.iter().map(|l| l.item.event.task_sequence).collect()
 }
 
-async fn shown(s: &dyn Store) -> catchment::domain::delivery::Endpoint {
+pub async fn shown(s: &dyn Store) -> catchment::domain::delivery::Endpoint {
     s.endpoint(&acme(), &ep(1)).await.unwrap().unwrap()
 }
 
@@ -138,9 +138,9 @@ pub async fn first_tries_keep_the_order_of_their_task(s: &dyn Store) {
     let next = claim_all(s, 1).await;
     assert_eq!(sequences(&next), [2]);
     assert_eq!(next[0].item.event.task, heads[0].item.event.task);
-    // One that failed at an endpoint that is well holds up nobody: it is its own trouble.
+    // One that failed is waited for: nobody knows yet whether it is the event or the endpoint.
     fails(s, &heads[1], 2, 9_000).await;
-    assert_eq!(sequences(&claim_all(s, 2).await), [2]);
+    assert!(claim_all(s, 2).await.is_empty());
 }
 
 /// Fails until the endpoint is held to be down.
@@ -195,17 +195,19 @@ pub async fn f20_order_is_kept_through_an_outage_and_all_is_due_when_it_ends(s: 
 
 pub async fn i12_a_retry_after_outlasts_the_end_of_an_outage(s: &dyn Store) {
     with_deliveries(s, 1..=12, 0).await;
-    let lease = s.claim_deliveries(claim(at(0), 1), 1).await.unwrap().remove(0);
-    let mut asks = settled(&lease, 0, false, After::RetryAt(at(5_000)));
+    let heads = claim_all(s, 0).await;
+    let mut asks = settled(&heads[0], 0, false, After::RetryAt(at(5_000)));
     asks.attempt.outcome = Outcome::Refused {
-        status: 503,
+        status: 500, // of this one alone
         retry_after: Some(Duration::from_secs(4_000)),
         excerpt: String::new(),
     };
     s.settle_delivery(asks).await.unwrap();
-    bring_down(s).await;
-    let probe = claim_all(s, 200).await.remove(0);
-    takes(s, &probe, 200).await;
+    for lease in &heads[1..11] {
+        fails(s, lease, 1, 9_000).await;
+    }
+    takes(s, &heads[11], 200).await;
+    claim_all(s, 200).await;
     let waiting = page(
         s,
         DeliveryQuery {
@@ -214,21 +216,17 @@ pub async fn i12_a_retry_after_outlasts_the_end_of_an_outage(s: &dyn Store) {
         },
     )
     .await;
-    let due = |id: i64| waiting.deliveries.iter().find(|d| d.id == id).unwrap().due_at;
-    assert_eq!(due(lease.item.id), Some(at(4_000)));
-    assert!(
-        waiting
-            .deliveries
-            .iter()
-            .filter(|d| d.id != lease.item.id)
-            .all(|d| d.due_at <= Some(at(200)))
+    assert_eq!(waiting.deliveries.len(), 1, "all others are under way again");
+    assert_eq!(
+        (waiting.deliveries[0].id, waiting.deliveries[0].due_at),
+        (heads[0].item.id, Some(at(4_000)))
     );
 }
 
 pub async fn t13_a_failing_endpoint_is_tried_one_at_a_time(s: &dyn Store) {
-    with_deliveries(s, 1..=30, 0).await;
-    let first = claim_all(s, 0).await;
-    assert_eq!(first.len(), 30);
+    with_deliveries(s, 1..=31, 0).await;
+    let first = s.claim_deliveries(claim(at(0), 30), 1000).await.unwrap();
+    assert_eq!(first.len(), 16, "and as many are left for others");
     for lease in &first[..5] {
         fails(s, lease, 1, 9_000).await;
     }
@@ -250,13 +248,11 @@ pub async fn an_endpoint_that_fails_for_days_is_disabled_and_its_events_are_kept
     with_deliveries(s, 1..=1, 0).await;
     let lease = claim_all(s, 0).await.remove(0);
     assert_eq!(fails(s, &lease, 0, DAY).await, None);
-    let lease = claim_all(s, DAY)
-        .await
-        .into_iter()
-        .find(|l| l.item.id == lease.item.id)
-        .unwrap();
-    assert_eq!(fails(s, &lease, DAY, 2 * DAY).await, None, "a day is not enough");
     let days = GIVE_UP_AFTER.as_secs() as i64;
+    for day in (DAY..days).step_by(DAY as usize) {
+        let lease = claim_all(s, day).await.remove(0);
+        assert_eq!(fails(s, &lease, day, day + DAY).await, None, "not enough yet");
+    }
     let lease = claim_all(s, days).await.remove(0);
     assert_eq!(
         fails(s, &lease, days, days + 9).await,

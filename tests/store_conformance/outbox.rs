@@ -434,6 +434,7 @@ pub async fn an_endpoint_is_read_back_whole(s: &dyn Store) {
     whole.health = Health {
         failures: 3,
         failing_since: Some(at(1)),
+        failed_at: Some(at(2)),
         down_since: Some(at(2)),
         rests_until: Some(at(4)),
     };

@@ -106,6 +106,37 @@ impl Journal for S3Journal {
     }
 
     async fn list(&self, after: Option<TaskId>, limit: u32) -> Result<JournalNames, BlobError> {
+        let mut start_after = after.map(|id| self.key(id).0);
+        loop {
+            let page = self.keys(start_after.as_deref(), limit).await?;
+            // Anything else in the folder is not ours.
+            let own = |key: &String| TaskId::parse(key.strip_prefix(&self.folder)?);
+            let ids: Vec<TaskId> = page.keys.iter().filter_map(own).collect();
+            if ids.is_empty() && page.more {
+                let further = page.keys.into_iter().next_back();
+                if further <= start_after {
+                    return Err(BlobError::Refused {
+                        code: "listing_goes_in_circles".to_owned(),
+                    });
+                }
+                start_after = further;
+                continue;
+            }
+            return Ok(JournalNames {
+                next: ids.last().copied().filter(|_| page.more),
+                ids,
+            });
+        }
+    }
+}
+
+struct Keys {
+    keys: Vec<String>,
+    more: bool,
+}
+
+impl S3Journal {
+    async fn keys(&self, start_after: Option<&str>, limit: u32) -> Result<Keys, BlobError> {
         let request = self
             .blobs
             .client
@@ -113,20 +144,14 @@ impl Journal for S3Journal {
             .bucket(&self.blobs.options.bucket)
             .prefix(&self.folder)
             .max_keys(i32::try_from(limit.clamp(1, 1000)).unwrap_or(1000))
-            .set_start_after(after.map(|id| self.key(id).0));
+            .set_start_after(start_after.map(str::to_owned));
         let page = within(LOOK_TIMEOUT, request.send())
             .await?
             .map_err(|e| classify(&e))?;
-        // Anything else in the folder is not ours.
-        let ids: Vec<TaskId> = page
-            .contents()
-            .iter()
-            .filter_map(|object| TaskId::parse(object.key()?.strip_prefix(&self.folder)?))
-            .collect();
-        let more = page.is_truncated().unwrap_or(false);
-        Ok(JournalNames {
-            next: ids.last().copied().filter(|_| more),
-            ids,
+        let named = |object: &aws_sdk_s3::types::Object| object.key().map(str::to_owned);
+        Ok(Keys {
+            keys: page.contents().iter().filter_map(named).collect(),
+            more: page.is_truncated().unwrap_or(false),
         })
     }
 }

@@ -1,13 +1,15 @@
 //! What came of an endpoint's deliveries, for people; and sending them again.
 
-use super::deliveries::{BEHIND_MS, let_next_go};
+use super::deliveries::BEHIND_MS;
 use super::endpoints::endpoint;
 use super::fault::Fault;
 use super::operator;
 use super::rows::{Cells, Count, int, ms, opt_ms, word};
+use super::settle::let_next_go;
 use crate::domain::delivery::{DeadReason, DeliveryStatus};
 use crate::domain::event::EventKind;
 use crate::domain::ids::{EventId, TaskId};
+use crate::domain::time::Timestamp;
 use crate::ports::endpoints::{
     DeliveryPage, DeliveryQuery, MAX_TRIES_SHOWN, PastAttempt, PastDelivery, REDRIVE_BATCH, Redrive,
     Redriven, Which,
@@ -58,15 +60,19 @@ fn window(conn: &Connection, endpoint: i64, before: i64) -> Result<Option<i64>, 
     Ok(lowest.filter(|_| count == WINDOW))
 }
 
+/// A lease tells that it is under way, whatever it was before.
+pub(super) const STATUS: &str = "iif(d.lease_until IS NULL, d.status, 'sending')";
+
 fn matching(query: &DeliveryQuery, endpoint: i64, before: i64, from: i64) -> (String, Vec<Value>) {
-    let mut sql = "SELECT d.id, e.id, e.kind, e.sequence, coalesce(t.uuid, e.removed_task), e.at, d.status, d.reason, d.attempts, d.due_at \
+    let mut sql = format!(
+        "SELECT d.id, e.id, e.kind, e.sequence, coalesce(t.uuid, e.removed_task), e.at, {STATUS}, d.reason, d.attempts, d.due_at \
          FROM deliveries d JOIN events e ON e.sequence = d.event_sequence LEFT JOIN tasks t ON t.id = e.task_id \
          WHERE d.endpoint_id = ? AND d.id < ? AND d.id >= ?"
-        .to_owned();
+    );
     let mut values: Vec<Value> = vec![endpoint.into(), before.into(), from.into()];
     if !query.statuses.is_empty() {
         let marks = vec!["?"; query.statuses.len()].join(", ");
-        sql.push_str(&format!(" AND d.status IN ({marks})"));
+        sql.push_str(&format!(" AND {STATUS} IN ({marks})"));
         values.extend(query.statuses.iter().map(|s| s.as_str().to_owned().into()));
     }
     for (condition, value) in [
@@ -110,7 +116,8 @@ fn attempts(conn: &Connection, delivery: i64) -> Result<Vec<PastAttempt>, Fault>
     let mut latest: Vec<PastAttempt> = conn
         .prepare_cached(
             "SELECT number, at, duration_ms, http_status, code, retry_after_ms, excerpt FROM attempts \
-             WHERE delivery_id = ?1 ORDER BY number DESC LIMIT ?2",
+             WHERE delivery_id = ?1 UNION ALL SELECT attempts, taken_at, taken_ms, taken_status, NULL, NULL, NULL \
+             FROM deliveries WHERE id = ?1 AND taken_at IS NOT NULL ORDER BY number DESC LIMIT ?2",
         )?
         .query_map(params![delivery, MAX_TRIES_SHOWN], |row| {
             let mut c = Cells::of(row);
@@ -138,13 +145,7 @@ pub(super) fn redrive(conn: &Connection, redrive: &Redrive) -> Result<Option<Red
         return Ok(None);
     };
     for id in &chosen {
-        // A whole schedule again; its order within the task is history.
-        conn.prepare_cached(
-            "UPDATE deliveries SET status = 'pending', due_at = ?2, redriven = attempts, reason = NULL, \
-             not_before = NULL, holds = 0 WHERE id = ?1",
-        )?
-        .execute(params![id, ms(redrive.now)])?;
-        let_next_go(conn, *id, redrive.now)?;
+        send_again(conn, *id, redrive.now)?;
     }
     if !chosen.is_empty() {
         note(conn, redrive, chosen.len())?;
@@ -154,6 +155,23 @@ pub(super) fn redrive(conn: &Connection, redrive: &Redrive) -> Result<Option<Red
         count: chosen.len() as u64,
         next: chosen.last().copied().filter(|_| is_full),
     }))
+}
+
+/// A whole schedule again; its order within the task is history.
+fn send_again(conn: &Connection, id: i64, now: Timestamp) -> Result<(), Fault> {
+    conn.prepare_cached(
+        "INSERT INTO attempts (delivery_id, number, at, duration_ms, http_status) \
+         SELECT id, attempts, taken_at, taken_ms, taken_status FROM deliveries WHERE id = ?1 AND taken_at IS NOT NULL",
+    )?
+    .execute([id])?;
+    let (endpoint, task, event) = conn
+        .prepare_cached(
+            "UPDATE deliveries SET status = 'pending', due_at = ?2, redriven = attempts, reason = NULL, \
+             not_before = NULL, holds = 0, taken_at = NULL, taken_ms = NULL, taken_status = NULL WHERE id = ?1 \
+             RETURNING endpoint_id, task_id, event_sequence",
+        )?
+        .query_row(params![id, ms(now)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let_next_go(conn, endpoint, task, event, now)
 }
 
 /// `None`: the one named is not there.
@@ -188,7 +206,7 @@ fn chosen(conn: &Connection, endpoint: i64, redrive: &Redrive) -> Result<Option<
 /// One that is on its way already is left to it.
 fn one(conn: &Connection, endpoint: i64, named_by: &str, name: Value) -> Result<Option<Vec<i64>>, Fault> {
     let sql = format!(
-        "SELECT d.id, d.status IN ('pending', 'sending') FROM deliveries d \
+        "SELECT d.id, {STATUS} IN ('pending', 'sending') FROM deliveries d \
          JOIN events e ON e.sequence = d.event_sequence WHERE d.endpoint_id = ?1 AND {named_by} = ?2"
     );
     let found: Option<(i64, bool)> = conn

@@ -1,6 +1,6 @@
 //! Subscribers, and turning the log into their deliveries.
 
-use super::deliveries::BEHIND_MS;
+use super::chores::{self, Kind};
 use super::events::{events_after, last_sequence};
 use super::fault::{Fault, corrupt, is_unique_violation};
 use super::json;
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 const ENDPOINT_COLUMNS: &str = "id, public_id, tenant, url, types, labels, models, format, secret, old_secret, \
-     old_secret_until, created_at, disabled_at, disabled_reason, cursor, failures, failing_since, down_since, rests_until";
+     old_secret_until, created_at, disabled_at, disabled_reason, cursor, failures, failing_since, failed_at, down_since, rests_until";
 
 pub(super) fn create_endpoint(conn: &Connection, endpoint: &Endpoint) -> Result<(), Fault> {
     let inserted = conn
@@ -63,12 +63,14 @@ fn write_endpoint(conn: &Connection, key: i64, e: &Endpoint) -> Result<(), Fault
 
 pub(super) fn write_health(conn: &Connection, key: i64, health: &Health) -> Result<(), Fault> {
     conn.prepare_cached(
-        "UPDATE endpoints SET failures = ?2, failing_since = ?3, down_since = ?4, rests_until = ?5 WHERE id = ?1",
+        "UPDATE endpoints SET failures = ?2, failing_since = ?3, failed_at = ?4, down_since = ?5, rests_until = ?6 \
+         WHERE id = ?1",
     )?
     .execute(params![
         key,
         health.failures,
         opt_ms(health.failing_since),
+        opt_ms(health.failed_at),
         opt_ms(health.down_since),
         opt_ms(health.rests_until),
     ])?;
@@ -80,6 +82,7 @@ pub(super) fn read_health(c: &mut Cells<'_, '_>) -> rusqlite::Result<Health> {
     Ok(Health {
         failures: c.next()?,
         failing_since: c.opt_at()?,
+        failed_at: c.opt_at()?,
         down_since: c.opt_at()?,
         rests_until: c.opt_at()?,
     })
@@ -183,8 +186,7 @@ pub(super) fn change_endpoint(
     let afresh = endpoint.change(change, now);
     write_endpoint(conn, key, &endpoint)?;
     if afresh {
-        hasten(conn, key, now)?;
-        look_again(conn, key, now)?;
+        chores::call_for(conn, key, Kind::Renew, now)?;
     }
     Ok(Some(endpoint))
 }
@@ -205,34 +207,13 @@ pub(super) fn rotate_secret(
     Ok(Some(endpoint))
 }
 
-/// What waits for its next try is due now, or when its Retry-After is over.
-pub(super) fn hasten(conn: &Connection, key: i64, now: Timestamp) -> Result<(), Fault> {
-    conn.prepare_cached(
-        "UPDATE deliveries SET due_at = max(?2, coalesce(not_before, 0)) \
-         WHERE endpoint_id = ?1 AND send_at > ?2 AND status = 'waiting'",
-    )?
-    .execute(params![key, ms(now)])?;
-    Ok(())
-}
-
-/// Those behind an earlier event of their task are looked at anew: retention may have removed it meanwhile.
-fn look_again(conn: &Connection, key: i64, now: Timestamp) -> Result<(), Fault> {
-    conn.prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE endpoint_id = ?1 AND send_at = ?3")?
-        .execute(params![key, ms(now), BEHIND_MS])?;
-    Ok(())
-}
-
-/// Nothing that waits for its next try is overtaken by a later event of its task any more.
-pub(super) fn keep_order(conn: &Connection, key: i64) -> Result<(), Fault> {
-    conn.prepare_cached(
-        "UPDATE deliveries SET holds = 1 WHERE endpoint_id = ?1 AND send_at IS NOT NULL AND status = 'waiting'",
-    )?
-    .execute([key])?;
-    Ok(())
-}
-
-/// Its open deliveries go; the settled ones stay, and a husk of the row to name them, without URL or secret.
-pub(super) fn delete_endpoint(conn: &Connection, tenant: &Tenant, id: &EndpointId) -> Result<bool, Fault> {
+/// A husk of the row stays to name its settled deliveries, without URL or secret. The open ones are a chore: the row's
+/// key tells whose.
+pub(super) fn delete_endpoint(
+    conn: &Connection,
+    tenant: &Tenant,
+    id: &EndpointId,
+) -> Result<Option<i64>, Fault> {
     let key: Option<i64> = conn
         .prepare_cached(
             "UPDATE endpoints SET deleted = 1, url = '', secret = x'', old_secret = NULL \
@@ -240,10 +221,10 @@ pub(super) fn delete_endpoint(conn: &Connection, tenant: &Tenant, id: &EndpointI
         )?
         .query_row(params![id.0, tenant.0], |row| row.get(0))
         .optional()?;
-    let Some(key) = key else { return Ok(false) };
-    conn.prepare_cached("DELETE FROM deliveries WHERE endpoint_id = ?1 AND send_at IS NOT NULL")?
-        .execute([key])?;
-    Ok(true)
+    if let Some(key) = key {
+        chores::call_for(conn, key, Kind::Remove, Timestamp::from_millis(0))?;
+    }
+    Ok(key)
 }
 
 /// `false`: it was disabled before, and keeps its reason.

@@ -159,8 +159,11 @@ fn callback_lines(conn: &Connection, key: i64) -> Result<Vec<TimelineLine>, Faul
 fn attempt_lines(conn: &Connection, key: i64) -> Result<Vec<TimelineLine>, Fault> {
     const SQL: &str = "SELECT a.at, a.number, a.duration_ms, a.http_status, a.code, e.id, e.kind, p.public_id \
          FROM events e JOIN deliveries d ON d.event_sequence = e.sequence \
-         JOIN attempts a ON a.delivery_id = d.id JOIN endpoints p ON p.id = d.endpoint_id \
-         WHERE e.task_id = ?1 ORDER BY a.id";
+         JOIN attempts a ON a.delivery_id = d.id JOIN endpoints p ON p.id = d.endpoint_id WHERE e.task_id = ?1 \
+         UNION ALL SELECT d.taken_at, d.attempts, d.taken_ms, d.taken_status, NULL, e.id, e.kind, p.public_id \
+         FROM events e JOIN deliveries d ON d.event_sequence = e.sequence \
+         JOIN endpoints p ON p.id = d.endpoint_id WHERE e.task_id = ?1 AND d.taken_at IS NOT NULL \
+         ORDER BY 1, 2";
     let lines = conn
         .prepare_cached(SQL)?
         .query_map([key], |row| {
@@ -196,10 +199,36 @@ pub(super) fn figures(conn: &Connection) -> Result<Figures, Fault> {
     Ok(Figures {
         tasks: counts(conn, "tasks", TaskStatus::parse)?,
         oldest_archive_by: oldest.map(Timestamp::from_millis),
-        deliveries: counts(conn, "deliveries", DeliveryStatus::parse)?,
+        deliveries: deliveries(conn)?,
         event_lag: furthest_behind.map_or(0, |c| last.saturating_sub(u64::try_from(c).unwrap_or(0))),
         last_sequence: last,
     })
+}
+
+/// Those under a lease are few, and counted as what they were before.
+fn deliveries(conn: &Connection) -> Result<Vec<(DeliveryStatus, u64)>, Fault> {
+    let mut counts = counts(conn, "deliveries", DeliveryStatus::parse)?;
+    let leased: Vec<(String, u64)> = conn
+        .prepare_cached(
+            "SELECT status, count(*) FROM deliveries INDEXED BY deliveries_leased WHERE lease_until IS NOT NULL \
+             GROUP BY status",
+        )?
+        .query_map([], |row| {
+            let mut c = Cells::of(row);
+            Ok((c.next()?, c.count()?))
+        })?
+        .collect::<Result<_, _>>()?;
+    for (status, n) in leased {
+        let was = word(DeliveryStatus::parse, &status, "deliveries", "status")?;
+        for (status, count) in &mut counts {
+            match *status {
+                DeliveryStatus::Sending => *count += n,
+                other if other == was => *count = count.saturating_sub(n),
+                _ => {}
+            }
+        }
+    }
+    Ok(counts)
 }
 
 fn counts<T>(conn: &Connection, subject: &str, parse: fn(&str) -> Option<T>) -> Result<Vec<(T, u64)>, Fault> {

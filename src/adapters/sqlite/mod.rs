@@ -5,7 +5,8 @@
 mod accounts; // API keys
 mod call_health; // the receivers of tasks' own webhooks
 mod checkpoint; // the log back into the file
-mod deliveries; // claimed per endpoint, settled under their lease
+mod chores; // a whole queue, step by step
+mod deliveries; // claimed, shared out among the endpoints
 mod delivery_log; // what came of them; sent again
 mod endpoints; // subscribers; the log into deliveries
 mod events; // the log
@@ -26,6 +27,8 @@ mod records; // Records, on these functions
 mod retain; // the retention port
 mod retention; // what goes when its time is over
 mod rows; // rows to domain values and back
+mod settle; // what tries of deliveries came to
+mod settlements; // many of them at once
 mod sinks; // how far logs outside have got
 mod task_webhooks; // deliveries of single tasks
 mod tasks; // submissions and the commit of every decision
@@ -60,6 +63,7 @@ use async_trait::async_trait;
 use fault::Fault;
 use readers::Readers;
 use rusqlite::Connection;
+use settlements::Settlements;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,6 +79,7 @@ pub struct SqliteStore {
     signals: Arc<Signals>,
     // Dropped in this order: the writer drains, its end ends the checkpointer, and only then the lock goes.
     writer: Writer,
+    settlements: Arc<Settlements>,
     checkpointer: Checkpointer,
     readers: Arc<Readers>,
     /// Held for as long as the store lives.
@@ -105,6 +110,7 @@ impl SqliteStore {
         let marks_clean = options.role == Role::Serve;
         Ok(Arc::new(Self {
             writer: Writer::start(prepared.writer, Arc::clone(&signals), wal, marks_clean),
+            settlements: Arc::default(),
             checkpointer: Checkpointer(Mutex::new(Some(thread))),
             readers: Readers::new(path.clone()),
             path,
@@ -269,10 +275,30 @@ impl Leases for SqliteStore {
         c: Claim,
         per_endpoint: u32,
     ) -> Result<Vec<Lease<Delivery>>, StoreError> {
-        self.write("claim_deliveries", move |conn| {
-            deliveries::claim_deliveries(conn, &c, per_endpoint)
-        })
-        .await
+        let until = c.now.plus(c.lease);
+        let claimed = self
+            .write("claim_deliveries", move |conn| {
+                deliveries::claim_deliveries(conn, &c, per_endpoint)
+            })
+            .await?;
+        if claimed.is_empty() {
+            return Ok(vec![]);
+        }
+        let held: Vec<Held> = claimed.iter().map(deliveries::Claimed::held).collect();
+        let read = self.read("claim_deliveries", move |conn| {
+            deliveries::with_events(conn, &claimed, until)
+        });
+        match read.await {
+            Ok(leases) => Ok(leases),
+            Err(e) => {
+                // Nobody will work them: they need not wait for their leases to lapse.
+                let given_back = self.write("claim_deliveries", move |conn| {
+                    held.iter().try_for_each(|one| leases::release(conn, one))
+                });
+                let _ = given_back.await;
+                Err(e)
+            }
+        }
     }
 
     async fn renew(&self, held: &Held, until: Timestamp) -> Result<(), StoreError> {
@@ -360,10 +386,7 @@ impl Outbox for SqliteStore {
     }
 
     async fn settle_delivery(&self, settled: SettledDelivery) -> Result<Option<DisabledReason>, StoreError> {
-        self.write("settle_delivery", move |conn| {
-            deliveries::settle_delivery(conn, &settled)
-        })
-        .await
+        self.settlements.settle(&self.writer, settled).await
     }
 
     async fn create_endpoint(&self, endpoint: Endpoint) -> Result<(), StoreError> {
@@ -385,10 +408,18 @@ impl Outbox for SqliteStore {
 
     async fn delete_endpoint(&self, tenant: &Tenant, id: &EndpointId) -> Result<bool, StoreError> {
         let (tenant, id) = (tenant.clone(), id.clone());
-        self.write("delete_endpoint", move |conn| {
-            endpoints::delete_endpoint(conn, &tenant, &id)
-        })
-        .await
+        let deleted = self
+            .write("delete_endpoint", move |conn| {
+                endpoints::delete_endpoint(conn, &tenant, &id)
+            })
+            .await?;
+        let Some(key) = deleted else { return Ok(false) };
+        // Should this not come to its end, the next claims go on with it.
+        while let Ok(true) = self
+            .write("delete_endpoint", move |conn| chores::step(conn, key))
+            .await
+        {}
+        Ok(true)
     }
 }
 

@@ -2,9 +2,10 @@
 
 mod old; // retention beside the daily work
 mod pages; // reads that stop short and go on
+mod queues; // an endpoint's whole queue, step by step
 
 use super::fault::Fault;
-use super::{OpenOptions, Role, SqliteStore, deliveries, inbox, learning, leases, overdue};
+use super::{OpenOptions, Role, SqliteStore, chores, deliveries, inbox, learning, leases, overdue, settle};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{Digest, TaskId, Tenant};
 use crate::domain::task::Origin;
@@ -405,6 +406,10 @@ async fn hot_statements_use_their_indexes() {
         (leases::COPIES, "INDEX assets_to_copy"),
         (deliveries::DUE, "INDEX deliveries_send_at"),
         (deliveries::DUE, "INDEX deliveries_in_order"),
+        (settle::NEXT, "INDEX deliveries_in_order"),
+        (chores::PUT_OFF, "INDEX deliveries_put_off"),
+        (chores::WAITING, "INDEX deliveries_send_at"),
+        (chores::BEHIND, "INDEX deliveries_send_at"),
         (&leases::next_due_sql(Queue::Submissions), "INDEX tasks_submit_at"),
         (&leases::next_due_sql(Queue::Queries), "INDEX tasks_query_at"),
         (&leases::next_due_sql(Queue::Queries), "INDEX tasks_wake_at"),

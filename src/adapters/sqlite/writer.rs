@@ -75,16 +75,21 @@ impl Writer {
             result: None,
             reply,
         };
+        self.enqueue(during, Box::new(job))?;
+        answer.await.unwrap_or_else(|_| Err(unavailable(during, Stopped)))
+    }
+
+    /// # Errors
+    /// As [`Writer::write`]; the job is dropped then.
+    pub fn enqueue(&self, during: &'static str, job: Box<dyn Job>) -> Result<(), StoreError> {
         let jobs = self
             .jobs
             .as_ref()
             .expect("the sender lives as long as the handle");
-        match jobs.try_send(Message::Job(Box::new(job))) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(StoreError::Overloaded),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(unavailable(during, Stopped)),
-        }
-        answer.await.unwrap_or_else(|_| Err(unavailable(during, Stopped)))
+        jobs.try_send(Message::Job(job)).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => unavailable(during, Stopped),
+        })
     }
 
     /// Lets what is queued finish, then ends the thread. Later writes answer `Unavailable`.
@@ -119,11 +124,11 @@ impl Drop for Writer {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the database's writer has stopped")]
-struct Stopped;
+pub(super) struct Stopped;
 
 /// Why a whole batch failed, shared by its jobs.
 #[derive(Clone, Debug)]
-struct BatchFailed(Arc<rusqlite::Error>);
+pub(super) struct BatchFailed(Arc<rusqlite::Error>);
 
 impl fmt::Display for BatchFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,7 +142,7 @@ impl std::error::Error for BatchFailed {
     }
 }
 
-trait Job: Send {
+pub(super) trait Job: Send {
     /// Runs the work and keeps its result for later.
     fn run(&mut self, conn: &Connection) -> Ran;
     /// Called once, after the transaction has ended.
@@ -145,7 +150,7 @@ trait Job: Send {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ran {
+pub(super) enum Ran {
     Well,
     Failed,
     FailedFatally,

@@ -1,6 +1,6 @@
 //! What is sent: one event in the format its endpoint asked for.
 
-use crate::domain::delivery::Format;
+use crate::domain::delivery::{Format, UNSENDABLE};
 use crate::domain::event::{Event, EventData};
 use crate::domain::time::Timestamp;
 use serde::Serialize;
@@ -10,9 +10,6 @@ pub struct Body {
     pub content_type: &'static str,
     pub bytes: Vec<u8>,
 }
-
-/// An event without a form that can be sent: never by its own fault, so it is a stable code like any other trouble.
-pub const UNSENDABLE: &str = "unsendable_event";
 
 pub fn json(content_type: &'static str, body: &impl Serialize) -> Result<Body, &'static str> {
     let bytes = serde_json::to_vec(body).map_err(|_| UNSENDABLE)?;

@@ -6,7 +6,8 @@
 //! still reads the file, while a call that leaks into a log is soon worth nothing. The file itself stays, and
 //! `GET /v1/assets/{taskUUID}/{resultId}/content` gives another link at any time.
 
-use super::bodies::{Body, UNSENDABLE, json};
+use super::bodies::{Body, json};
+use crate::domain::delivery::{NO_CREDENTIALS, STORAGE_UNAVAILABLE, UNSENDABLE};
 use crate::domain::event::{Event, EventData, EventKind};
 use crate::domain::task_webhook::has_provider_shape;
 use crate::ports::links::{LinkTo, Links};
@@ -30,7 +31,7 @@ impl ProviderShape {
             return Err("unsupported_format"); // such events become no deliveries in this format
         }
         let task = event.task.ok_or(UNSENDABLE)?;
-        let brief = self.tasks.brief(task).await.map_err(|_| "storage_unavailable")?;
+        let brief = self.tasks.brief(task).await.map_err(|_| STORAGE_UNAVAILABLE)?;
         let brief = brief.unwrap_or_default();
         let body = match event.kind {
             EventKind::AssetArchived => {
@@ -55,7 +56,7 @@ impl ProviderShape {
             valid_for: LINK_LIFE,
             save_as: None,
         };
-        let link = self.links.link(to).await.map_err(|_| "no_credentials")?;
+        let link = self.links.link(to).await.map_err(|_| NO_CREDENTIALS)?;
         Ok(link.into())
     }
 }

@@ -1,6 +1,9 @@
 use super::*;
+use crate::domain::backoff::Jitter;
+use crate::domain::delivery::{NO_CREDENTIALS, Outcome};
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
+use std::time::Duration;
 
 const NOON: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const HALF: Jitter = Jitter(0.5);
@@ -127,10 +130,11 @@ fn f20_a_short_fault_costs_little_and_a_long_one_is_probed_once_a_minute() {
     assert!((1_440..2_500).contains(&a_day.len()), "{}", a_day.len());
     assert!(health.down_since.is_some());
     let last = a_day.windows(2).last().unwrap();
-    assert!(last[1].since(last[0]) <= MAX_REST + SECOND);
+    assert!(last[1].since(last[0]) <= SECOND * 61);
     assert_eq!(health.room(health.rests_until.unwrap()), 1, "one at a time");
-    let well = health.after(&Outcome::Delivered { status: 204 }, NOON, HALF);
-    assert_eq!((well, well.room(NOON)), (Health::default(), MAX_AT_ONCE));
+    let later = NOON.plus(DAY * 2);
+    let well = health.after(&Outcome::Delivered { status: 204 }, later, HALF);
+    assert_eq!((well, well.room(later)), (Health::default(), MAX_AT_ONCE));
 }
 
 #[test]
@@ -152,15 +156,84 @@ fn slow_down_is_obeyed_at_once() {
 }
 
 #[test]
+fn i12_a_rest_it_asked_for_is_kept_though_it_takes_what_was_on_its_way() {
+    let busy = |status| Outcome::Refused {
+        status,
+        retry_after: Some(DAY),
+        excerpt: String::new(),
+    };
+    let hour = SECOND * 3600;
+    let asked = Health::default().after(&busy(503), NOON, HALF);
+    assert_eq!(asked.rests_until, Some(NOON.plus(hour)), "not the whole day");
+    let taken = asked.after(&Outcome::Delivered { status: 200 }, NOON.plus(SECOND), HALF);
+    let worse = taken.after(&failed(), NOON.plus(SECOND * 2), HALF);
+    for health in [asked, taken, worse] {
+        assert_eq!(health.room(NOON.plus(hour - SECOND)), 0);
+        assert_eq!(health.room(NOON.plus(hour)), 1);
+    }
+    assert_eq!((taken.failures, taken.failing_since), (0, None));
+    let of_one = Health::default().after(&busy(500), NOON, HALF);
+    assert_eq!(
+        of_one.rests_until, None,
+        "a broken message is not a busy endpoint"
+    );
+}
+
+#[test]
+fn our_own_faults_change_nothing() {
+    let ours = Outcome::Unreached { code: NO_CREDENTIALS };
+    let failing = Health::default().after(&failed(), NOON, HALF);
+    for health in [Health::default(), failing] {
+        assert_eq!(health.after(&ours, NOON.plus(DAY), HALF), health);
+    }
+}
+
+#[test]
 fn it_is_given_up_after_days_of_nothing_but_failure() {
     let mut health = Health::default();
-    for day in 0..5 {
-        assert!(!health.is_given_up(NOON.plus(DAY * day)));
+    for day in 0..6 {
+        assert!(!health.is_given_up());
         health = health.after(&failed(), NOON.plus(DAY * day), HALF);
     }
-    assert!(health.is_given_up(NOON.plus(DAY * 5)));
+    assert!(health.is_given_up());
     let once = health.after(&Outcome::Delivered { status: 200 }, NOON.plus(DAY * 5), HALF);
-    assert!(!once.is_given_up(NOON.plus(DAY * 50)));
+    assert!(!once.is_given_up());
+}
+
+#[test]
+fn a_time_without_a_try_is_no_time_of_failure() {
+    let first = Health::default().after(&failed(), NOON, HALF);
+    let second = first.after(&failed(), NOON.plus(DAY * 30), HALF);
+    assert!(!second.is_given_up(), "twice in a month");
+    assert_eq!(second.failing_since, Some(NOON.plus(DAY * 30)));
+    assert_eq!(second.failures, 2);
+}
+
+#[test]
+fn f20_what_is_refused_twice_is_in_trouble_of_its_own_and_whoever_is_away_blames_nothing() {
+    let refused = |status| Outcome::Refused {
+        status,
+        retry_after: None,
+        excerpt: String::new(),
+    };
+    let (well, failing) = (Health::default(), Health::default().after(&failed(), NOON, HALF));
+    let down = Health {
+        down_since: Some(NOON),
+        ..failing
+    };
+    for health in [well, failing] {
+        assert!(
+            !health.is_own_trouble(&refused(400), 1),
+            "it may be the endpoint's"
+        );
+        assert!(health.is_own_trouble(&refused(400), 2));
+    }
+    assert!(!down.is_own_trouble(&refused(500), 9), "it takes nothing");
+    for away in [refused(503), failed()] {
+        assert!(!failing.is_own_trouble(&away, 9));
+        assert!(!well.is_own_trouble(&away, 3));
+        assert!(well.is_own_trouble(&away, 4), "others were taken between");
+    }
 }
 
 proptest! {
@@ -170,6 +243,6 @@ proptest! {
         let now = NOON.plus(Duration::from_secs(since_s));
         let before = Health { failures, failing_since: Some(NOON), ..Health::default() };
         let after = before.after(&failed(), now, Jitter(j));
-        prop_assert!(after.rests_until.is_none_or(|at| at.since(now) <= MAX_REST.mul_f64(1.2)));
+        prop_assert!(after.rests_until.is_none_or(|at| at.since(now) <= SECOND * 72));
     }
 }

@@ -37,7 +37,7 @@ pub async fn change(
 ) -> Result<HttpResponse, ApiError> {
     let caller = api.caller(&req).await?;
     let id = EndpointId(path.into_inner());
-    let bytes = api.json_body(&req, payload).await?;
+    let bytes = api.json_body(&caller, &req, payload).await?;
     let (_, body) = json::parse(&bytes)?;
     api.store
         .endpoint(&caller.tenant, &id)
@@ -79,7 +79,7 @@ pub async fn rotate(
 ) -> Result<HttpResponse, ApiError> {
     let caller = api.caller(&req).await?;
     let id = EndpointId(path.into_inner());
-    let body = api.optional_json(&req, payload).await?;
+    let body = api.optional_json(&caller, &req, payload).await?;
     let (secret, overlap) = parse::rotation(&api, body.as_ref())?;
     let (shown, now) = (secret.reveal(), api.clock.now());
     let rotated = api

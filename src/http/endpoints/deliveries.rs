@@ -151,7 +151,7 @@ pub async fn redrive(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = api.caller(&req).await?;
-    let body = api.optional_json(&req, payload).await?;
+    let body = api.optional_json(&caller, &req, payload).await?;
     let mut redrive = Redrive {
         tenant: caller.tenant.clone(),
         endpoint: EndpointId(path.into_inner()),

@@ -33,6 +33,7 @@ fn one_of_each() -> Vec<ApiError> {
         },
         ApiError::TooManyEndpoints { max: 100 },
         ApiError::BodyTooLarge { max_bytes: 16 },
+        ApiError::TooManyValues,
         ApiError::UnsupportedMediaType("x"),
         ApiError::BodyTimeout,
         ApiError::BodyIncomplete,

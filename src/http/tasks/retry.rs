@@ -82,7 +82,7 @@ pub async fn many(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = api.caller(&req).await?;
-    let bytes = api.json_body(&req, payload).await?;
+    let bytes = api.json_body(&caller, &req, payload).await?;
     let (_, body) = json::parse(&bytes)?;
     let mut filter = read(&body, &caller)?;
     let ctx = context(&api, &caller);

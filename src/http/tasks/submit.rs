@@ -71,7 +71,7 @@ pub async fn submit(
 ) -> Result<HttpResponse, ApiError> {
     let caller = api.caller(&req).await?;
     let key = idempotency_key(&req)?;
-    let bytes = api.json_body(&req, payload).await?;
+    let bytes = api.json_body(&caller, &req, payload).await?;
     let (text, body) = json::parse(&bytes)?;
     let drafts = drafts(&api, text, &body, api.clock.now()).await?;
     let pointers: Vec<_> = drafts.iter().map(|(at, draft)| (at.clone(), draft.id)).collect();

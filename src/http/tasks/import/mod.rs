@@ -5,7 +5,6 @@ mod listing; // a list of tasks, in one of three forms
 use crate::domain::identity::Identity;
 use crate::domain::ids::TaskId;
 use crate::http::aside::Aside;
-use crate::http::body::{Allowance, JSON_WITHIN};
 use crate::http::error::ApiError;
 use crate::http::{Api, json};
 use crate::steps::import::{Import, Imported, JournalError, JournalPage, import, import_journal};
@@ -92,10 +91,14 @@ pub async fn run(
     api: web::Data<Api>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = api.caller(&req).await?;
-    let bytes = read(&api, &req, payload).await?;
-    let (now, kind) = (api.clock.now(), kind(&req)?);
+    let kind = kind(&req)?; // before a byte is read
+    let bytes = api.client_body(&caller, &req, payload).await?;
+    let now = api.clock.now();
     let listing = match kind {
-        Kind::Json => listing::json(&json::parse(&bytes)?.1, now)?,
+        Kind::Json => {
+            let _turn = api.long_list().await;
+            listing::json(&json::parse_list(&bytes)?.1, now)?
+        }
         Kind::Csv => listing::csv(&bytes, now)?,
         Kind::Ndjson => listing::ndjson(&bytes, now)?,
     };
@@ -163,15 +166,6 @@ fn kind(req: &HttpRequest) -> Result<Kind, ApiError> {
             "Send a list as `application/json`, `text/csv` or `application/x-ndjson`.",
         )),
     }
-}
-
-async fn read(api: &Api, req: &HttpRequest, payload: web::Payload) -> Result<Vec<u8>, ApiError> {
-    kind(req)?; // before a byte is read
-    let allowance = Allowance {
-        max_bytes: api.settings.max_body,
-        within: JSON_WITHIN,
-    };
-    api.body(req, payload, allowance).await
 }
 
 impl ImportAnswer {
