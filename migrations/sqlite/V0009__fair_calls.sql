@@ -19,6 +19,7 @@ CREATE TABLE call_health (
   origin        TEXT    NOT NULL,
   failures      INTEGER NOT NULL,               -- tries in a row that failed
   failing_since INTEGER,                        -- ms since the epoch: the first of them
+  failed_at     INTEGER,                        -- ms since the epoch: the last of them
   down_since    INTEGER,                        -- ms since the epoch; NULL = not held to be down
   rests_until   INTEGER,                        -- ms since the epoch: no try before; NULL = it does not rest
   PRIMARY KEY (tenant, origin)

@@ -28,8 +28,8 @@ pub(super) struct Receiver {
 pub(super) fn receivers(conn: &Connection, now: Timestamp) -> Result<Vec<Receiver>, Fault> {
     let in_flight = in_flight(conn, now)?;
     let sql = format!(
-        "{OPEN_RECEIVERS} SELECT open.tenant, open.origin, coalesce(h.failures, 0), h.failing_since, h.down_since, \
-           h.rests_until FROM open LEFT JOIN call_health h ON h.tenant = open.tenant AND h.origin = open.origin"
+        "{OPEN_RECEIVERS} SELECT open.tenant, open.origin, coalesce(h.failures, 0), h.failing_since, h.failed_at, \
+           h.down_since, h.rests_until FROM open LEFT JOIN call_health h ON h.tenant = open.tenant AND h.origin = open.origin"
     );
     let found = conn
         .prepare_cached(&sql)?
@@ -77,7 +77,7 @@ pub(super) fn note(
         .query_row([delivery], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let was = conn
         .prepare_cached(
-            "SELECT failures, failing_since, down_since, rests_until FROM call_health \
+            "SELECT failures, failing_since, failed_at, down_since, rests_until FROM call_health \
              WHERE tenant = ?1 AND origin = ?2",
         )?
         .query_row(params![tenant, origin], |row| read_health(&mut Cells::of(row)))
@@ -98,12 +98,13 @@ fn forget(conn: &Connection, tenant: &str, origin: &str) -> Result<(), Fault> {
 }
 
 fn write(conn: &Connection, tenant: &str, origin: &str, health: &Health) -> Result<(), Fault> {
-    conn.prepare_cached("INSERT OR REPLACE INTO call_health VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+    conn.prepare_cached("INSERT OR REPLACE INTO call_health VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
         .execute(params![
             tenant,
             origin,
             health.failures,
             opt_ms(health.failing_since),
+            opt_ms(health.failed_at),
             opt_ms(health.down_since),
             opt_ms(health.rests_until),
         ])?;
