@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 #[path = "migrations/deliveries.rs"]
 mod deliveries; // version 10
+#[path = "migrations/fair_calls.rs"]
+mod fair_calls; // version 9
 #[path = "migrations/waking.rs"]
 mod waking; // version 11
 #[path = "migrations/ways_out.rs"]

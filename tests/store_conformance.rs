@@ -146,6 +146,9 @@ macro_rules! every_story {
                 f20_one_receiver_holds_its_share_of_calls_and_no_more
                 a_call_is_tried_until_taken_and_its_tries_are_told
                 a_receiver_that_is_gone_gets_nothing_more
+                g7_no_call_dies_without_reason_and_event
+                t13_a_receiver_that_fails_is_tried_one_at_a_time_until_it_takes_a_call
+                t13_one_tenants_receivers_never_take_all_places
                 f25_a_released_call_keeps_its_schedule
                 f21_a_sink_keeps_its_place_in_the_log;
             retention:

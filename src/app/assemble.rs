@@ -15,6 +15,7 @@ use crate::domain::address::{AddressRule, GuardError, HostPattern, Purpose as Ad
 use crate::domain::asset::KeyRule;
 use crate::domain::delivery::Schedule;
 use crate::domain::endpoint::MAX_AT_ONCE;
+use crate::domain::fair_share::Places;
 use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
 use crate::http::server::{Deadlines, Listeners, ServerLimits, StartError};
@@ -88,8 +89,12 @@ const USER_AGENT: &str = concat!("catchment/", env!("CARGO_PKG_VERSION"));
 const NO_CLIENT: &str = "the HTTP client cannot be set up (are CA certificates installed?)";
 /// Deliveries under way at once, over all endpoints. They are shared out so that those that hang leave room for others.
 const DELIVERY_CONCURRENCY: u32 = 4 * MAX_AT_ONCE;
-/// Calls to tasks' own webhooks under way at once, over all of them.
-const TASK_DELIVERY_CONCURRENCY: u32 = 32;
+/// Calls to tasks' own webhooks under way at once: so many that six tenants whose receivers all hang leave places for
+/// the next, and so few to one receiver that it is found out before it has much of them.
+const TASK_DELIVERIES: Places = Places {
+    all: 64,
+    per_origin: 8,
+};
 
 impl Service {
     /// Starts everything; the object store and the provider may be down.
@@ -431,8 +436,9 @@ async fn start_workers(
         shared: shared.clone(),
         sink: sink.clone(),
         schedule: schedule.clone(),
+        places: TASK_DELIVERIES,
     };
-    workers.start("task webhooks", task_deliveries, env(TASK_DELIVERY_CONCURRENCY));
+    workers.start("task webhooks", task_deliveries, env(TASK_DELIVERIES.all));
     let deliveries = Deliveries {
         shared: shared.clone(),
         sink,

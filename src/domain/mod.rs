@@ -7,6 +7,7 @@ pub mod container; // is this stream a whole media file
 pub mod delivery; // Delivery, Attempt: retry or dead letter
 pub mod endpoint; // Endpoint: filters, secrets, the breaker
 pub mod event; // Event, EventKind, EventData
+pub mod fair_share; // who may call next
 pub mod file; // TaskFile: a task with its assets, and every decision about them
 pub mod identity; // Identity: what a task is, for the journal and for adoptions
 pub mod ids; // TaskId, ResultId, AssetId, EventId, EndpointId

@@ -1,9 +1,9 @@
 //! A task's own webhook: the `webhookURL` that a client put into the task it submitted. A subscription for that task
 //! alone, in the provider's own shape.
 
-use super::delivery::{Endpoint, Format, Secret};
-use super::event::{EventKind, NewEvent};
-use super::ids::{EndpointId, Tenant};
+use super::delivery::{DeadReason, Endpoint, Format, Secret};
+use super::event::{EventData, EventKind, NewEvent};
+use super::ids::{EndpointId, EventId, Tenant};
 use super::time::Timestamp;
 use std::fmt;
 use url::Url;
@@ -39,6 +39,39 @@ impl TaskWebhook {
             ..Endpoint::new(id, tenant, self.url.clone(), Secret(vec![]), created_at)
         }
     }
+}
+
+/// `delivery.dead` of a call about this event.
+pub fn dead_call(
+    id: EventId,
+    tenant: Tenant,
+    task_uuid: Option<String>,
+    about: &EventId,
+    reason: DeadReason,
+    at: Timestamp,
+) -> NewEvent {
+    NewEvent {
+        id,
+        kind: EventKind::DeliveryDead,
+        tenant,
+        task: None,
+        task_sequence: 0,
+        at,
+        data: EventData {
+            task_uuid,
+            endpoint: Some(NAME.to_owned()),
+            event: Some(about.as_str().to_owned()),
+            reason: Some(reason.to_string()),
+            ..EventData::default()
+        },
+    }
+}
+
+/// The id of the `delivery.dead` of a call that was not made because the receiver had said that it is gone: it said so
+/// about the event `by`, at its try number `attempt`. After a redrive that is another saying, and another death.
+pub fn gone_with_id(about: &EventId, by: &EventId, attempt: u32) -> EventId {
+    let kind = EventKind::DeliveryDead.as_str();
+    EventId::derive(&[kind, NAME, about.as_str(), by.as_str(), &attempt.to_string()])
 }
 
 /// Whether an event is told there: the end of each asset; and the end of a task for the results that never became an

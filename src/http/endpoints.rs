@@ -81,6 +81,7 @@ pub struct EndpointList {
             headers(("Location" = String, description = "The endpoint")),
             example = json!(openapi::example_endpoint())),
         (status = 400, description = "`malformed_json`"),
+        (status = 410, description = "`cursor_too_old`: events from this sequence on were removed; nothing was made"),
         (status = 413, description = "`body_too_large`"),
         (status = 415, description = "`unsupported_media_type`"),
         (status = 422, description = "`invalid_endpoint` (a forbidden URL too), `too_many_endpoints`"),

@@ -264,7 +264,8 @@ impl ApiError {
             Self::UnsupportedMediaType(detail) => (*detail).into(),
             Self::CursorTooOld { oldest } => format!(
                 "Events after this position were removed (`events.retention`). The oldest position is {oldest}: read on \
-                 with `after={oldest}`, knowing that there is a gap."
+                 with `after={oldest}`, or make an endpoint with `from: {}`, knowing that there is a gap.",
+                oldest.saturating_add(1)
             ),
             Self::BodyTimeout => "The body did not arrive whole in time. Send it again.".into(),
             Self::BodyIncomplete => "The connection broke within the body. Send it again.".into(),

@@ -3,8 +3,9 @@
 
 use crate::crash_point;
 use crate::domain::delivery::{After, Attempt, Delivery, Schedule, operator_event_id};
-use crate::domain::event::{EventData, EventKind, NewEvent};
+use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::lease::Lease;
+use crate::domain::task_webhook::dead_call;
 use crate::domain::time::Timestamp;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::sink::Sink;
@@ -41,6 +42,7 @@ pub async fn call_task(ctx: &CallTask<'_>, lease: Lease<Delivery>) -> Result<Aft
             outcome,
         },
         after: after.clone(),
+        jitter: ctx.rng.jitter(),
     };
     ctx.store.settle_task_delivery(settled).await?;
     crash_point!("call_task.after_commit");
@@ -48,20 +50,9 @@ pub async fn call_task(ctx: &CallTask<'_>, lease: Lease<Delivery>) -> Result<Aft
 }
 
 fn dead_letter(delivery: &Delivery, after: &After, now: Timestamp) -> Option<NewEvent> {
-    let kind = EventKind::DeliveryDead;
-    matches!(after, After::Dead | After::Gone).then(|| NewEvent {
-        id: operator_event_id(kind, &delivery.endpoint.id, &delivery.event.id, delivery.attempt),
-        kind,
-        tenant: delivery.endpoint.tenant.clone(),
-        task: None,
-        task_sequence: 0,
-        at: now,
-        data: EventData {
-            task_uuid: delivery.event.data.task_uuid.clone(),
-            endpoint: Some(delivery.endpoint.id.0.clone()),
-            event: Some(delivery.event.id.as_str().to_owned()),
-            reason: after.dead_reason().map(|r| r.to_string()),
-            ..EventData::default()
-        },
-    })
+    let (kind, event) = (EventKind::DeliveryDead, &delivery.event);
+    let id = operator_event_id(kind, &delivery.endpoint.id, &event.id, delivery.attempt);
+    let tenant = delivery.endpoint.tenant.clone();
+    let task = event.data.task_uuid.clone();
+    Some(dead_call(id, tenant, task, &event.id, after.dead_reason()?, now))
 }

@@ -16,6 +16,7 @@ mod guard; // links and endpoints that lead inside
 mod harsh; // everything goes wrong at once
 #[path = "../support/hook.rs"]
 mod hook;
+mod hostile; // consumers that mean harm, that lie and that hang
 mod imports; // tasks submitted elsewhere
 mod journal; // the only disk is lost
 mod journey; // the same run under lost and doubled callbacks

@@ -56,6 +56,17 @@ async fn g2_g10_what_retention_removed_is_told_as_gone_and_not_revived() {
         "{gone:#}"
     );
 
+    // Nor does an endpoint pretend that it will get what is gone.
+    let oldest = gone["oldestPosition"].as_u64().unwrap();
+    let late = json!({ "url": outside.endpoint.url(), "from": oldest });
+    let refused = serve.post("/v1/endpoints", &late, None).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::GONE);
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["code"], "cursor_too_old");
+    assert!(refused["oldestPosition"].as_u64() >= Some(oldest), "{refused:#}");
+    let endpoints = problem(&serve, "/v1/endpoints").await;
+    assert_eq!(endpoints["data"].as_array().unwrap().len(), 1, "nothing was made");
+
     // Nothing revives it: a late callback is taken, and changes nothing; the same task is refused.
     assert_eq!(serve.call_back(&callback, &json!({"data": []})).await, 200);
     let again = serve.post("/v1/tasks", &task(1, ""), None).await.unwrap();

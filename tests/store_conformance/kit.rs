@@ -4,6 +4,7 @@ use catchment::domain::asset::{ObjectKey, SourceUrl, Stored};
 use catchment::domain::backoff::Jitter;
 use catchment::domain::delivery::{Endpoint, Secret};
 use catchment::domain::event::EventKind;
+use catchment::domain::fair_share::Places;
 use catchment::domain::file::{Asked, CopyOutcome, Policy, TaskFile};
 use catchment::domain::ids::{AssetId, Digest, EndpointId, ResultId, TaskId, Tenant};
 use catchment::domain::lease::{Fence, Lease};
@@ -16,6 +17,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 pub const LEASE: Duration = Duration::from_secs(60);
+/// For calls of tasks' own webhooks: more than any story needs, two a receiver.
+pub const PLACES: Places = Places {
+    all: 100,
+    per_origin: 2,
+};
 pub const J: Jitter = Jitter(0.5);
 
 /// Seconds after the tests' epoch.

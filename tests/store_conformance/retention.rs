@@ -292,7 +292,7 @@ pub async fn g7_an_event_stays_until_a_log_outside_and_its_tasks_webhook_have_it
     assert_eq!(remove_events(s, at(50)).await, 0, "a call is open");
     assert_eq!(remove_tasks(s, at(50)).await, 0);
     let call = s
-        .claim_task_deliveries(claim(at(1), 1), 1, Duration::ZERO)
+        .claim_task_deliveries(claim(at(1), 1), PLACES, Duration::ZERO)
         .await
         .unwrap()
         .remove(0);
@@ -306,6 +306,7 @@ pub async fn g7_an_event_stays_until_a_log_outside_and_its_tasks_webhook_have_it
             outcome: Outcome::Delivered { status: 200 },
         },
         after: After::Delivered,
+        jitter: J,
         events: vec![],
     };
     s.settle_task_delivery(settled).await.unwrap();

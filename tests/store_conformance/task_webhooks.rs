@@ -1,10 +1,12 @@
 //! G7, I8, I10: the deliveries of a task's own webhook come with their events, once, and are tried until taken or dead.
 
 use crate::kit::*;
-use catchment::domain::delivery::{After, Attempt, Delivery, Outcome};
+use catchment::domain::delivery::{After, Attempt, DeadReason, Delivery, Outcome};
 use catchment::domain::event::EventKind;
+use catchment::domain::fair_share::Places;
+use catchment::domain::ids::EventId;
 use catchment::domain::lease::{Fence, Lease};
-use catchment::domain::task_webhook::TaskWebhook;
+use catchment::domain::task_webhook::{TaskWebhook, dead_call};
 use catchment::ports::store::*;
 use catchment::ports::task_webhooks::SettledTaskDelivery;
 use std::time::Duration;
@@ -26,7 +28,7 @@ async fn reject(s: &dyn Store, n: u32, now: i64) {
 }
 
 async fn claim_calls(s: &dyn Store, now: i64, limit: u32, first_wait: Duration) -> Vec<Lease<Delivery>> {
-    s.claim_task_deliveries(claim(at(now), limit), 2, first_wait)
+    s.claim_task_deliveries(claim(at(now), limit), PLACES, first_wait)
         .await
         .unwrap()
 }
@@ -50,6 +52,7 @@ fn tried(lease: &Lease<Delivery>, now: i64, status: u16, after: After) -> Settle
             outcome,
         },
         after,
+        jitter: J,
         events: vec![],
     }
 }
@@ -177,6 +180,127 @@ pub async fn a_receiver_that_is_gone_gets_nothing_more(s: &dyn Store) {
         Some(1),
         "an operator knows better"
     );
+}
+
+/// What is open when the receiver says that it is gone, and what comes later, dies with a reason and an event of its
+/// own, and can be redriven.
+pub async fn g7_no_call_dies_without_reason_and_event(s: &dyn Store) {
+    accept_calling(s, 1, "https://a.example/").await;
+    let known = discovery(file(s, 1).await, &["a", "b"], at(2));
+    s.commit(known, Fence::Version).await.unwrap();
+    let archive = async |name: &str, now: i64| {
+        let done = archived(file(s, 1).await, name, at(now));
+        s.commit(done, Fence::Version).await.unwrap();
+    };
+    archive("a", 4).await;
+    let call = claim_calls(s, 5, 1, NOW).await.remove(0);
+    let mut gone = tried(&call, 5, 410, After::Gone);
+    gone.events = vec![dead_call(
+        EventId::derive(&["test"]),
+        acme(),
+        None,
+        &call.item.event.id,
+        DeadReason::Gone,
+        at(5),
+    )];
+    s.settle_task_delivery(gone).await.unwrap();
+    archive("b", 8).await;
+    assert_eq!(s.next_due(Queue::TaskDeliveries).await.unwrap(), None);
+    let dead = deaths(s, 1).await;
+    assert_eq!(dead, ["gone", "gone"], "tried, and never tried");
+    assert_eq!(dead_letters(s).await, 2);
+    assert_eq!(s.redrive_task(&acme(), id(1), at(9)).await.unwrap(), Some(2));
+    assert!(deaths(s, 1).await.is_empty());
+    let again = claim_calls(s, 9, 10, NOW).await;
+    assert_eq!(again.len(), 2);
+    for (call, after) in again.iter().zip([After::Gone, After::RetryAt(at(30))]) {
+        let status = if after == After::Gone { 410 } else { 500 };
+        s.settle_task_delivery(tried(call, 9, status, after))
+            .await
+            .unwrap();
+    }
+    // The second was under way when the first was told: it does not wait for a receiver that is gone.
+    assert_eq!(s.next_due(Queue::TaskDeliveries).await.unwrap(), None);
+    assert_eq!(deaths(s, 1).await, ["gone", "gone"]);
+    assert_eq!(
+        dead_letters(s).await,
+        3,
+        "a second death after a redrive is told again"
+    );
+}
+
+async fn deaths(s: &dyn Store, n: u32) -> Vec<String> {
+    let lines = s.timeline(id(n)).await.unwrap();
+    let dead = lines.iter().filter(|l| l.kind == "delivery_dead");
+    dead.map(|l| l.detail["reason"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn dead_letters(s: &dyn Store) -> usize {
+    let all = s.events(&all_events(&acme())).await.unwrap().events;
+    all.iter().filter(|e| e.kind == EventKind::DeliveryDead).count()
+}
+
+/// T13: after some failures in a row one try at a time, until one is taken.
+pub async fn t13_a_receiver_that_fails_is_tried_one_at_a_time_until_it_takes_a_call(s: &dyn Store) {
+    for n in 1..=4 {
+        accept_calling(s, n, &format!("https://slow.example/{n}")).await;
+        reject(s, n, 5).await;
+    }
+    let mut now = 6;
+    for _ in 0..3 {
+        for call in claim_calls(s, now, 10, NOW).await {
+            let after = After::RetryAt(at(now + 1));
+            s.settle_task_delivery(tried(&call, now, 500, after))
+                .await
+                .unwrap();
+        }
+        now += 5;
+    }
+    let probe = claim_calls(s, now, 10, NOW).await;
+    assert_eq!(probe.len(), 1, "one, though two fit and four are due");
+    assert_eq!(claim_calls(s, now, 10, NOW).await.len(), 0);
+    s.settle_task_delivery(tried(&probe[0], now, 500, After::RetryAt(at(now))))
+        .await
+        .unwrap();
+    assert_eq!(claim_calls(s, now, 10, NOW).await.len(), 0, "it rests");
+    let next = s.next_due(Queue::TaskDeliveries).await.unwrap().unwrap();
+    assert!(next > at(now), "and nobody looks meanwhile: {next}");
+    now += 5;
+    let probe = claim_calls(s, now, 10, NOW).await;
+    assert_eq!(probe.len(), 1);
+    s.settle_task_delivery(tried(&probe[0], now, 200, After::Delivered))
+        .await
+        .unwrap();
+    assert_eq!(claim_calls(s, now, 10, NOW).await.len(), 2, "well again");
+}
+
+/// T13: a tenant with many receivers, none of which answers, leaves places for another tenant.
+pub async fn t13_one_tenants_receivers_never_take_all_places(s: &dyn Store) {
+    for n in 1..=30 {
+        accept_calling(s, n, &format!("https://h{n}.example/")).await;
+        reject(s, n, 5).await;
+    }
+    let places = Places {
+        all: 8,
+        per_origin: 2,
+    };
+    let claim_all = async |now: i64| {
+        s.claim_task_deliveries(claim(at(now), 8), places, NOW)
+            .await
+            .unwrap()
+    };
+    assert_eq!(claim_all(6).await.len(), 4, "half of the places");
+    assert_eq!(claim_all(6).await.len(), 0);
+    let other = tenant("other");
+    let mut new = new_task(task(40, &other, at(0)), "{}");
+    let url = "https://good.example/".to_owned();
+    new.webhook = Some(TaskWebhook { url });
+    s.accept(submission(&other, None, vec![new])).await.unwrap();
+    reject(s, 40, 7).await;
+    let calls = claim_all(7).await;
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].item.endpoint.tenant, other);
 }
 
 pub async fn f25_a_released_call_keeps_its_schedule(s: &dyn Store) {

@@ -29,6 +29,8 @@ struct State {
     calls: Vec<Call>,
     /// Statuses of the next answers; 204 when there is none left.
     script: Vec<u16>,
+    /// Header lines of each answer.
+    headers: String,
 }
 
 impl Hook {
@@ -39,6 +41,7 @@ impl Hook {
         let state = Arc::new(Mutex::new(State {
             calls: vec![],
             script: script.to_vec(),
+            headers: String::new(),
         }));
         let shared = state.clone();
         std::thread::spawn(move || {
@@ -60,6 +63,11 @@ impl Hook {
         calls.map(|c| (c.headers["webhook-id"].clone(), c)).collect()
     }
 
+    /// Each answer from now on has these header lines, `\r\n` included.
+    pub fn answer_with(&self, headers: &str) {
+        self.state.lock().unwrap().headers = headers.to_owned();
+    }
+
     pub fn answer_next(&self, script: &[u16]) {
         self.state.lock().unwrap().script = script.to_vec();
     }
@@ -68,15 +76,16 @@ impl Hook {
 fn serve(stream: TcpStream, state: &Mutex<State>) {
     let mut reader = BufReader::new(stream);
     while let Some(mut call) = read(&mut reader) {
-        {
+        let headers = {
             let mut state = state.lock().unwrap();
             call.status = match state.script.is_empty() {
                 true => 204,
                 false => state.script.remove(0),
             };
             state.calls.push(call.clone());
-        }
-        let answer = format!("HTTP/1.1 {} X\r\ncontent-length: 0\r\n\r\n", call.status);
+            state.headers.clone()
+        };
+        let answer = format!("HTTP/1.1 {} X\r\n{headers}content-length: 0\r\n\r\n", call.status);
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }

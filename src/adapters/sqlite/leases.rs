@@ -2,6 +2,7 @@
 //!
 //! A claim leaves `due_at` in the past, so a row whose lease lapses or is released is due at once.
 
+use super::call_health::OPEN_RECEIVERS;
 use super::chores;
 use super::deliveries::OPEN_ENDPOINTS;
 use super::fault::{Fault, corrupt};
@@ -257,9 +258,12 @@ pub(super) fn next_due_sql(queue: Queue) -> String {
                WHERE d.endpoint_id = e.id AND d.send_at IS NOT NULL))) \
              FROM open CROSS JOIN endpoints e ON e.id = open.id WHERE e.disabled_at IS NULL AND e.deleted = 0"
         ),
-        Queue::TaskDeliveries => {
-            "SELECT min(send_at) FROM task_deliveries WHERE send_at IS NOT NULL".to_owned()
-        }
+        // So is a receiver of tasks' own webhooks.
+        Queue::TaskDeliveries => format!(
+            "{OPEN_RECEIVERS} SELECT min(max(coalesce(h.rests_until, 0), (SELECT min(d.send_at) FROM task_deliveries d \
+               WHERE d.tenant = open.tenant AND d.origin = open.origin AND d.send_at IS NOT NULL))) \
+             FROM open LEFT JOIN call_health h ON h.tenant = open.tenant AND h.origin = open.origin"
+        ),
     }
 }
 

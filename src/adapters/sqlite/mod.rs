@@ -4,6 +4,7 @@
 
 mod accounts; // API keys
 mod arrivals; // callbacks on their way to the writer
+mod call_health; // the receivers of tasks' own webhooks
 mod checkpoint; // the log back into the file
 mod chores; // a whole queue, step by step
 mod deliveries; // claimed, shared out among the endpoints
@@ -43,6 +44,7 @@ pub use open::{OpenError, OpenOptions, Opened, Role, migrate};
 use crate::domain::delivery::{Delivery, Endpoint, Secret};
 use crate::domain::endpoint::{Change, DisabledReason};
 use crate::domain::event::Event;
+use crate::domain::fair_share::Places;
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{AssetId, Digest, EndpointId, TaskId, Tenant};
 use crate::domain::lease::{Fence, Lease};
@@ -507,11 +509,11 @@ impl TaskWebhooks for SqliteStore {
     async fn claim_task_deliveries(
         &self,
         c: Claim,
-        per_origin: u32,
+        places: Places,
         first_wait: Duration,
     ) -> Result<Vec<Lease<Delivery>>, StoreError> {
         self.write("claim_task_deliveries", move |conn| {
-            task_webhooks::claim(conn, &c, per_origin, first_wait)
+            task_webhooks::claim(conn, &c, places, first_wait)
         })
         .await
     }

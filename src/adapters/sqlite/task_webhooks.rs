@@ -1,20 +1,21 @@
-//! A task's own webhook and its deliveries: made with their events, claimed origin by origin, so that a receiver with a
-//! long queue costs the others nothing; settled under their lease.
+//! A task's own webhook and its deliveries: made with their events, claimed receiver by receiver, so that one with a
+//! long queue costs the others nothing; settled under their lease, with what the try says of the receiver's health.
 
+use super::call_health::{self, Receiver, receivers};
 use super::events::{EVENT_COLUMNS, append_operator_events, read_event};
 use super::fault::{Fault, corrupt};
 use super::json;
 use super::rows::{Cells, int, length_ms, ms, task_key};
-use crate::domain::delivery::{After, Delivery, Outcome};
+use crate::domain::delivery::{After, DeadReason, Delivery, Outcome};
 use crate::domain::event::{Event, NewEvent};
-use crate::domain::ids::{TaskId, Tenant};
+use crate::domain::fair_share::{self, Places};
+use crate::domain::ids::{EventId, TaskId, Tenant};
 use crate::domain::lease::Lease;
-use crate::domain::task_webhook::{self, TaskWebhook};
+use crate::domain::task_webhook::{self, TaskWebhook, dead_call, gone_with_id};
 use crate::domain::time::Timestamp;
 use crate::ports::store::{Claim, StoreError, TimelineLine};
 use crate::ports::task_webhooks::{SettledTaskDelivery, TaskBrief};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
 use std::time::Duration;
 
 pub(super) fn insert_webhook(conn: &Connection, task: i64, webhook: &TaskWebhook) -> Result<(), Fault> {
@@ -23,22 +24,31 @@ pub(super) fn insert_webhook(conn: &Connection, task: i64, webhook: &TaskWebhook
     Ok(())
 }
 
-/// Makes the deliveries of a commit's events, after the assets and the events themselves were written.
+/// Makes the deliveries of a commit's events, after the assets and the events themselves were written. For a receiver
+/// that is gone they are born dead, and told as such: a redrive may still send them.
 pub(super) fn tell_webhook(conn: &Connection, task: i64, events: &[NewEvent]) -> Result<(), Fault> {
     let candidates = events.iter().filter(|e| task_webhook::has_provider_shape(e.kind));
     for event in candidates {
-        let assets: Option<u32> = conn
+        let found: Option<(u32, bool)> = conn
             .prepare_cached(
-                "SELECT (SELECT count(*) FROM assets a WHERE a.task_id = w.task_id) FROM task_webhooks w \
-                 WHERE w.task_id = ?1 AND w.gone_at IS NULL",
+                "SELECT (SELECT count(*) FROM assets a WHERE a.task_id = w.task_id), w.gone_at IS NOT NULL \
+                 FROM task_webhooks w WHERE w.task_id = ?1",
             )?
-            .query_row([task], |row| row.get(0))
+            .query_row([task], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let Some(assets) = assets else {
+        let Some((assets, is_gone)) = found else {
             return Ok(()); // the task brought no webhook
         };
         if task_webhook::is_told(event, assets) {
             insert_delivery(conn, task, event)?;
+            if is_gone {
+                let by = GoneBy {
+                    event: event.id.clone(), // nothing was said about it: its own birth
+                    attempt: 0,
+                    at: event.at,
+                };
+                give_up(conn, task, &by)?;
+            }
         }
     }
     Ok(())
@@ -46,8 +56,8 @@ pub(super) fn tell_webhook(conn: &Connection, task: i64, events: &[NewEvent]) ->
 
 fn insert_delivery(conn: &Connection, task: i64, event: &NewEvent) -> Result<(), Fault> {
     conn.prepare_cached(
-        "INSERT INTO task_deliveries (task_id, event_sequence, origin, status, due_at) \
-         SELECT w.task_id, e.sequence, w.origin, 'new', e.at FROM task_webhooks w, events e \
+        "INSERT INTO task_deliveries (task_id, event_sequence, tenant, origin, status, due_at) \
+         SELECT w.task_id, e.sequence, e.tenant, w.origin, 'new', e.at FROM task_webhooks w, events e \
          WHERE w.task_id = ?1 AND e.id = ?2",
     )?
     .execute(params![task, event.id.as_str()])?;
@@ -57,19 +67,20 @@ fn insert_delivery(conn: &Connection, task: i64, event: &NewEvent) -> Result<(),
 pub(super) fn claim(
     conn: &Connection,
     c: &Claim,
-    per_origin: u32,
+    places: Places,
     first_wait: Duration,
 ) -> Result<Vec<Lease<Delivery>>, Fault> {
     add_first_wait(conn, first_wait)?;
-    let in_flight = in_flight(conn, c)?;
-    let mut due: Vec<(i64, i64)> = vec![];
-    for origin in open_origins(conn)? {
-        let room = per_origin.saturating_sub(in_flight.get(&origin).copied().unwrap_or(0));
-        due.extend(due_of(conn, &origin, c, room.min(c.limit))?);
+    let mut lines = vec![];
+    for Receiver { origin, mut line } in receivers(conn, c.now)? {
+        let room = line.room.min(places.per_origin).saturating_sub(line.in_flight);
+        if room > 0 {
+            line.due = due_of(conn, &line.tenant, &origin, c, room.min(c.limit))?;
+        }
+        lines.push(line);
     }
-    due.sort_unstable();
-    due.truncate(c.limit as usize);
-    due.into_iter().map(|(_, id)| claim_one(conn, id, c)).collect()
+    let due = fair_share::share(places, c.limit, &mut lines);
+    due.into_iter().map(|id| claim_one(conn, id, c)).collect()
 }
 
 /// The wait is a setting, which a commit of the core does not know.
@@ -81,38 +92,19 @@ fn add_first_wait(conn: &Connection, first_wait: Duration) -> Result<(), Fault> 
     Ok(())
 }
 
-/// Live leases per origin.
-fn in_flight(conn: &Connection, c: &Claim) -> Result<HashMap<String, u32>, Fault> {
-    let counts = conn
-        .prepare_cached(
-            "SELECT origin, count(*) FROM task_deliveries WHERE lease_until > ?1 GROUP BY origin",
-        )?
-        .query_map([ms(c.now)], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    Ok(counts)
-}
-
-/// Origins with open deliveries, each found by one step down the index, however long its queue.
-fn open_origins(conn: &Connection) -> Result<Vec<String>, Fault> {
-    const SQL: &str = "WITH RECURSIVE o (origin) AS ( \
-         SELECT min(origin) FROM task_deliveries WHERE send_at IS NOT NULL UNION ALL \
-         SELECT (SELECT min(d.origin) FROM task_deliveries d WHERE d.send_at IS NOT NULL AND d.origin > o.origin) \
-           FROM o WHERE o.origin IS NOT NULL) \
-         SELECT origin FROM o WHERE origin IS NOT NULL";
-    let origins = conn
-        .prepare_cached(SQL)?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    Ok(origins)
-}
-
-fn due_of(conn: &Connection, origin: &str, c: &Claim, room: u32) -> Result<Vec<(i64, i64)>, Fault> {
+fn due_of(
+    conn: &Connection,
+    tenant: &str,
+    origin: &str,
+    c: &Claim,
+    room: u32,
+) -> Result<Vec<(i64, i64)>, Fault> {
     let due = conn
         .prepare_cached(
-            "SELECT send_at, id FROM task_deliveries WHERE origin = ?1 AND send_at <= ?2 \
-             ORDER BY send_at, id LIMIT ?3",
+            "SELECT send_at, id FROM task_deliveries WHERE tenant = ?1 AND origin = ?2 AND send_at <= ?3 \
+             ORDER BY send_at, id LIMIT ?4",
         )?
-        .query_map(params![origin, ms(c.now), room], |row| {
+        .query_map(params![tenant, origin, ms(c.now), room], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<Result<_, _>>()?;
@@ -161,23 +153,54 @@ pub(super) fn settle(conn: &Connection, settled: &SettledTaskDelivery) -> Result
         After::RetryAt(at) => ("waiting", Some(ms(*at))),
         After::Dead | After::Gone => ("dead", None),
     };
-    let held: Option<(i64, u32)> = conn
+    let now = settled.attempt.at.plus(settled.attempt.duration);
+    let reason = settled.after.dead_reason();
+    let held: Option<(i64, u32, i64)> = conn
         .prepare_cached(
-            "UPDATE task_deliveries SET status = ?3, due_at = ?4, lease_until = NULL \
-             WHERE id = ?1 AND lease_epoch = ?2 AND lease_until IS NOT NULL RETURNING task_id, attempts",
+            "UPDATE task_deliveries SET status = ?3, due_at = ?4, lease_until = NULL, reason = ?5, died_at = ?6 \
+             WHERE id = ?1 AND lease_epoch = ?2 AND lease_until IS NOT NULL \
+             RETURNING task_id, attempts, event_sequence",
         )?
-        .query_row(params![settled.id, int(settled.epoch), status, due_at], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(
+            params![
+                settled.id,
+                int(settled.epoch),
+                status,
+                due_at,
+                reason.map(|r| r.as_str()),
+                reason.map(|_| ms(now)),
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
         .optional()?;
-    let Some((task, number)) = held else {
+    let Some((task, number, sequence)) = held else {
         return Err(StoreError::LeaseLost.into());
     };
     insert_attempt(conn, settled, number)?;
-    if settled.after == After::Gone {
-        give_up(conn, task, settled.attempt.at)?;
+    call_health::note(
+        conn,
+        settled.id,
+        (&settled.attempt, &settled.after),
+        settled.jitter,
+    )?;
+    append_operator_events(conn, &settled.events)?;
+    let waits_in_vain = due_at.is_some() && is_gone(conn, task)?;
+    if settled.after == After::Gone || waits_in_vain {
+        let by = GoneBy {
+            event: event(conn, sequence)?.id,
+            attempt: number,
+            at: now,
+        };
+        give_up(conn, task, &by)?;
     }
-    append_operator_events(conn, &settled.events)
+    call_health::forget_unused(conn, settled.id)
+}
+
+fn is_gone(conn: &Connection, task: i64) -> Result<bool, Fault> {
+    let gone = conn
+        .prepare_cached("SELECT gone_at IS NOT NULL FROM task_webhooks WHERE task_id = ?1")?
+        .query_row([task], |row| row.get(0))?;
+    Ok(gone)
 }
 
 fn insert_attempt(conn: &Connection, settled: &SettledTaskDelivery, number: u32) -> Result<(), Fault> {
@@ -213,17 +236,44 @@ fn insert_attempt(conn: &Connection, settled: &SettledTaskDelivery, number: u32)
     Ok(())
 }
 
-/// The receiver said that it is gone: what is open for it is dead, and nothing more is made.
-fn give_up(conn: &Connection, task: i64, at: Timestamp) -> Result<(), Fault> {
+/// Whose word it is that the receiver is gone: about which event, at which try.
+struct GoneBy {
+    event: EventId,
+    attempt: u32,
+    at: Timestamp,
+}
+
+/// The receiver said that it is gone: what is open for it is dead, and so is what comes later. One that is under way
+/// elsewhere ends by its own answer.
+fn give_up(conn: &Connection, task: i64, by: &GoneBy) -> Result<(), Fault> {
     conn.prepare_cached("UPDATE task_webhooks SET gone_at = ?2 WHERE task_id = ?1 AND gone_at IS NULL")?
-        .execute(params![task, ms(at)])?;
-    // One under way elsewhere ends by its own answer.
-    conn.prepare_cached(
-        "UPDATE task_deliveries SET status = 'dead', due_at = NULL \
-         WHERE task_id = ?1 AND send_at IS NOT NULL AND lease_until IS NULL",
-    )?
-    .execute([task])?;
+        .execute(params![task, ms(by.at)])?;
+    let died: Vec<i64> = conn
+        .prepare_cached(
+            "UPDATE task_deliveries SET status = 'dead', due_at = NULL, reason = ?2, died_at = ?3 \
+             WHERE task_id = ?1 AND send_at IS NOT NULL AND lease_until IS NULL RETURNING event_sequence",
+        )?
+        .query_map(params![task, DeadReason::Gone.as_str(), ms(by.at)], |row| {
+            row.get(0)
+        })?
+        .collect::<Result<_, _>>()?;
+    for sequence in died {
+        let event = event(conn, sequence)?;
+        tell_death(conn, &event.id, &event.tenant, event.data.task_uuid, by)?;
+    }
     Ok(())
+}
+
+fn tell_death(
+    conn: &Connection,
+    about: &EventId,
+    tenant: &Tenant,
+    task_uuid: Option<String>,
+    by: &GoneBy,
+) -> Result<(), Fault> {
+    let id = gone_with_id(about, &by.event, by.attempt);
+    let told = dead_call(id, tenant.clone(), task_uuid, about, DeadReason::Gone, by.at);
+    append_operator_events(conn, &[told])
 }
 
 pub(super) fn redrive(
@@ -241,7 +291,7 @@ pub(super) fn redrive(
         .execute([task])?;
     let redriven = conn
         .prepare_cached(
-            "UPDATE task_deliveries SET status = 'waiting', due_at = ?2, spared = attempts \
+            "UPDATE task_deliveries SET status = 'waiting', due_at = ?2, spared = attempts, reason = NULL, died_at = NULL \
              WHERE task_id = ?1 AND status = 'dead'",
         )?
         .execute(params![task, ms(now)])?;
@@ -269,7 +319,7 @@ pub(super) fn webhook_lines(conn: &Connection, task: i64) -> Result<Vec<Timeline
     const SQL: &str = "SELECT a.at, a.number, a.duration_ms, a.http_status, a.code, e.id, e.kind, d.origin \
          FROM task_deliveries d JOIN events e ON e.sequence = d.event_sequence \
          JOIN task_attempts a ON a.delivery_id = d.id WHERE d.task_id = ?1 ORDER BY a.id";
-    let lines = conn
+    let mut lines = conn
         .prepare_cached(SQL)?
         .query_map([task], |row| {
             let mut c = Cells::of(row);
@@ -286,6 +336,30 @@ pub(super) fn webhook_lines(conn: &Connection, task: i64) -> Result<Vec<Timeline
                 at,
                 kind: "delivery_attempt".to_owned(),
                 detail,
+            })
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    lines.extend(deaths(conn, task)?);
+    Ok(lines)
+}
+
+/// Calls that are made no more, and why; one whose receiver was gone may never have been tried.
+fn deaths(conn: &Connection, task: i64) -> Result<Vec<TimelineLine>, Fault> {
+    const SQL: &str = "SELECT d.died_at, e.id, e.kind, d.origin, d.reason \
+         FROM task_deliveries d JOIN events e ON e.sequence = d.event_sequence \
+         WHERE d.task_id = ?1 AND d.status = 'dead' ORDER BY d.id";
+    let lines = conn
+        .prepare_cached(SQL)?
+        .query_map([task], |row| {
+            let mut c = Cells::of(row);
+            let at = c.at()?;
+            let (event, kind, origin, reason): (String, String, String, String) =
+                (c.next()?, c.next()?, c.next()?, c.next()?);
+            Ok(TimelineLine {
+                at,
+                kind: "delivery_dead".to_owned(),
+                detail: serde_json::json!({ "endpoint": task_webhook::NAME, "origin": origin, "event": event,
+                    "type": kind, "reason": reason }),
             })
         })?
         .collect::<Result<_, _>>()?;

@@ -8,6 +8,7 @@ use crate::domain::delivery::{Endpoint, Secret};
 use crate::domain::event::Event;
 use crate::domain::event::EventData;
 use crate::domain::event::EventKind;
+use crate::domain::fair_share::Places;
 use crate::domain::ids::{EndpointId, EventId, TaskId, Tenant};
 use crate::domain::lease::Lease;
 use crate::domain::signature::verify;
@@ -47,7 +48,7 @@ impl TaskWebhooks for OneTask {
     async fn claim_task_deliveries(
         &self,
         _: Claim,
-        _: u32,
+        _: Places,
         _: Duration,
     ) -> Result<Vec<Lease<Delivery>>, StoreError> {
         unreachable!("a sink claims nothing")

@@ -11,6 +11,7 @@ use crate::domain::event::EventKind;
 use crate::domain::ids::{EndpointId, EventId, Tenant};
 use crate::domain::time::Timestamp;
 use crate::ports::endpoints::Which;
+use crate::ports::store::EventQuery;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,11 +53,32 @@ pub async fn new_endpoint(api: &Api, tenant: &Tenant, body: &Value) -> Result<En
     let Some(url) = url else {
         return Err(ApiError::InvalidEndpoint(faults.into_vec()));
     };
+    if members.contains_key("from") {
+        check_position(api, tenant, cursor).await?;
+    }
     let (id, now) = (EndpointId::new(api.rng.bytes16()), api.clock.now());
     let mut endpoint = Endpoint::new(id, tenant.clone(), url, secret, now);
     endpoint.cursor = cursor;
     endpoint.change(change, now);
     Ok(endpoint)
+}
+
+/// What retention has removed cannot be delivered any more, and nobody shall believe that it will be: as in the feed.
+async fn check_position(api: &Api, tenant: &Tenant, cursor: u64) -> Result<(), ApiError> {
+    let first = EventQuery {
+        tenant: tenant.clone(),
+        after: cursor,
+        limit: 1,
+        types: vec![],
+        models: vec![],
+        labels: BTreeMap::new(),
+        task: None,
+    };
+    let oldest = api.store.events(&first).await?.oldest;
+    match cursor < oldest {
+        true => Err(ApiError::CursorTooOld { oldest }),
+        false => Ok(()),
+    }
 }
 
 /// # Errors

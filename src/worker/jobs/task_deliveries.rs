@@ -2,6 +2,7 @@
 
 use super::Shared;
 use crate::domain::delivery::{After, Delivery, Schedule};
+use crate::domain::fair_share::Places;
 use crate::domain::lease::Lease;
 use crate::ports::sink::Sink;
 use crate::ports::store::{Claim, Held, Queue, StoreError};
@@ -12,13 +13,11 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tracing::{error, info, warn};
 
-/// Tries toward one origin at the same time: a slow receiver of many tasks holds at most these slots, never all.
-const PER_ORIGIN: u32 = 8;
-
 pub struct TaskDeliveries {
     pub shared: Shared,
     pub sink: Arc<dyn Sink>,
     pub schedule: Schedule,
+    pub places: Places,
 }
 
 #[async_trait]
@@ -34,7 +33,7 @@ impl Work for TaskDeliveries {
         }
         let first_wait = self.schedule.0.first().copied().unwrap_or_default();
         let store = &self.shared.store;
-        store.claim_task_deliveries(claim, PER_ORIGIN, first_wait).await
+        store.claim_task_deliveries(claim, self.places, first_wait).await
     }
 
     fn held(lease: &Lease<Delivery>) -> Held {
