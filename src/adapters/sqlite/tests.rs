@@ -4,6 +4,7 @@ mod arrivals; // callbacks that come together
 mod old; // retention beside the daily work
 mod pages; // reads that stop short and go on
 mod queues; // an endpoint's whole queue, step by step
+mod together; // tries settled by one job
 
 use super::fault::Fault;
 use super::{OpenOptions, Role, SqliteStore, chores, deliveries, inbox, learning, leases, overdue, settle};
