@@ -196,6 +196,46 @@ async fn an_import_of_20_000_ids_leaves_the_memory_flat() {
     assert_eq!((&again["imported"], &again["known"]), (&json!(0), &json!(IDS)));
 }
 
+/// Two parts of a list, one of them bad: what was done is told, on the way and in the result file, and the mended list
+/// does the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_breaks_off_tells_what_it_did_and_a_repeat_does_the_rest() {
+    const IN_ONE_PART: usize = 1_000;
+    let mut outside = Outside::start().await;
+    outside.set("CATCHMENT_POLL__FIRST_AFTER", "1h");
+    outside.set("CATCHMENT_POLL__MAX_INTERVAL", "1h");
+    let serve = Serve::start(&outside, None).await;
+    let good = list(&outside, "good.csv", 1..IN_ONE_PART + 3);
+    let text = std::fs::read_to_string(&good).unwrap();
+    let bad = outside.dir.path().join("bad.csv");
+    std::fs::write(&bad, text.replace(&uuid(IN_ONE_PART + 2), "no-uuid")).unwrap();
+
+    let result = outside.dir.path().join("outcome.csv");
+    let rows = || std::fs::read_to_string(&result).unwrap().lines().count() - 1;
+    let import = async |file: &str| {
+        let result = result.to_str().unwrap();
+        cli(&outside, &serve, &["tasks", "import", file, "--result", result]).await
+    };
+    let broken = import(bad.to_str().unwrap()).await;
+    let told = said(&broken);
+    assert!(!broken.status.success(), "{told}");
+    assert!(
+        told.contains("1000 of 1002: 1000 imported"),
+        "the way so far: {told}"
+    );
+    assert!(told.contains("1000 tasks before it are imported"), "{told}");
+    assert_eq!(rows(), IN_ONE_PART);
+
+    let whole = import(&good).await;
+    assert!(whole.status.success(), "{}", said(&whole));
+    assert!(
+        said(&whole).contains("2 imported, 1000 known"),
+        "{}",
+        said(&whole)
+    );
+    assert_eq!(rows(), IN_ONE_PART + 2);
+}
+
 fn list(outside: &Outside, name: &str, range: std::ops::Range<usize>) -> String {
     let mut text = "taskUUID,label.batch\n".to_owned();
     range.for_each(|n| writeln!(text, "{},nightly", uuid(n)).unwrap());

@@ -74,11 +74,23 @@ pub fn run(args: Args, host: &Host, format: Format) -> Result<Exit, CliError> {
             clock: &*host.clock,
             quiet: format == Format::Quiet,
         };
-        let imported = match &batches {
-            Some((kind, batches)) => ctx.import(*kind, batches).await?,
-            None => ctx.import_journal().await?,
+        let mut imported = Imported::default();
+        let done = match &batches {
+            Some((kind, batches)) => ctx.import(*kind, batches, &mut imported).await,
+            None => ctx.import_journal(&mut imported).await,
         };
-        ctx.conclude(&args, imported, format).await
+        match done {
+            Ok(()) => ctx.conclude(&args, imported, format).await,
+            Err(error) => {
+                // Of those that were imported before it; a service that is away was waited for long enough.
+                let written = match (&args.result, error.exit) {
+                    (Some(file), Exit::Temporary) => result::write(file, &imported.ids, &HashMap::new()),
+                    _ => ctx.write_result(&args, &imported.ids).await.map(drop),
+                };
+                written.unwrap_or_else(|fault| note(&fault.message));
+                Err(error)
+            }
+        }
     })
 }
 
@@ -127,10 +139,14 @@ impl Imported {
 }
 
 impl Ctx<'_> {
-    async fn import(&self, kind: ListFormat, batches: &[Batch]) -> Result<Imported, CliError> {
+    async fn import(
+        &self,
+        kind: ListFormat,
+        batches: &[Batch],
+        imported: &mut Imported,
+    ) -> Result<(), CliError> {
         let all: usize = batches.iter().map(|batch| batch.tasks).sum();
         let bar = Bar::on_stderr(Some(all as u64), self.quiet);
-        let mut imported = Imported::default();
         for batch in batches {
             let answer = self
                 .again(async || {
@@ -140,7 +156,7 @@ impl Ctx<'_> {
                         .await
                 })
                 .await
-                .map_err(|error| error.next(whereabouts(kind, batch, &imported)))?;
+                .map_err(|error| error.next(whereabouts(kind, batch, imported)))?;
             imported.add(&answer.body);
             bar.show(
                 imported.ids.len() as u64,
@@ -148,12 +164,11 @@ impl Ctx<'_> {
             );
         }
         bar.finish();
-        Ok(imported)
+        Ok(())
     }
 
-    async fn import_journal(&self) -> Result<Imported, CliError> {
+    async fn import_journal(&self, imported: &mut Imported) -> Result<(), CliError> {
         let bar = Bar::on_stderr(None, self.quiet);
-        let mut imported = Imported::default();
         let mut cursor = Value::Null;
         loop {
             let page = json!({ "source": "bucket", "cursor": cursor }).to_string();
@@ -171,7 +186,7 @@ impl Ctx<'_> {
             let next = answer.body.get("nextCursor").cloned().unwrap_or_default();
             if next.is_null() || next == cursor {
                 bar.finish();
-                return Ok(imported);
+                return Ok(());
             }
             cursor = next;
         }
@@ -202,19 +217,25 @@ impl Ctx<'_> {
                 .is_ok_and(|ended| ended.map_err(|error| note(&error.to_string())).is_ok()),
             false => true,
         };
-        let tasks = match args.wait || args.result.is_some() {
-            true => self.tasks(&imported.ids, &[]).await?,
-            false => HashMap::new(),
-        };
-        if let Some(file) = &args.result {
-            result::write(file, &imported.ids, &tasks)?;
-        }
+        let tasks = self.write_result(args, &imported.ids).await?;
         let completed = tasks
             .values()
             .filter(|t| member(t, "status") == "completed")
             .count();
         output::print(&said(&imported, args.wait.then_some(completed), format))?;
         verdict(&imported, args.wait, in_time, &tasks)
+    }
+
+    /// What became of each, which the result file tells if there is to be one.
+    async fn write_result(&self, args: &Args, ids: &[String]) -> Result<HashMap<String, Value>, CliError> {
+        let tasks = match args.wait || args.result.is_some() {
+            true => self.tasks(ids, &[]).await?,
+            false => HashMap::new(),
+        };
+        if let Some(file) = &args.result {
+            result::write(file, ids, &tasks)?;
+        }
+        Ok(tasks)
     }
 
     /// Until none of them is open. Only open tasks are listed, so a round costs less the further it is.
