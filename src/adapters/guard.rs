@@ -8,8 +8,11 @@
 //! allowed addresses, the other any connection, but to allowed addresses only. A pooled connection is reused only
 //! by requests of the same client, so what was judged for one serves no other.
 
+mod reader;
 #[cfg(test)]
 mod tests;
+
+pub use reader::{Answer, GuardedReader, Pieces, ReadError};
 
 use std::{
     error::Error,
@@ -227,6 +230,7 @@ const NOT_ALLOWED: GuardError = GuardError::ForbiddenScheme;
 const ONLY_ALLOWED: Reach = Reach::OnlyAllowed(NOT_ALLOWED);
 
 /// Gives the HTTP client addresses that have been judged, and no others.
+#[derive(Clone)]
 struct JudgingResolver {
     rule: Arc<AddressRule>,
     lookup: Arc<dyn Lookup>,
@@ -257,8 +261,8 @@ async fn judged_addresses(
 }
 
 /// The guard's own refusal, however deep the HTTP client has wrapped it.
-fn refusal_within(error: &reqwest::Error) -> Option<GuardError> {
-    std::iter::successors(error.source(), |error| (*error).source())
+fn refusal_within(error: &(dyn Error + 'static)) -> Option<GuardError> {
+    std::iter::successors(Some(error), |&error| error.source())
         .find_map(|error| error.downcast_ref::<GuardError>())
         .copied()
 }

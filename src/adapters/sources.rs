@@ -7,14 +7,14 @@ mod answer;
 #[cfg(test)]
 mod tests;
 
-use super::guard::{GuardSettings, GuardedClient, SendError};
+use super::guard::{Answer, GuardSettings, GuardedReader, Pieces, ReadError};
 use crate::domain::address::{AddressRule, GuardError, HostPattern, Purpose};
 use crate::domain::asset::SourceUrl;
+use crate::ports::BoxError;
 use crate::ports::source::{Opened, Resume, SourceBody, SourceError, Sources};
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderValue, IF_RANGE, RANGE};
-use reqwest::{Method, Response};
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -58,33 +58,31 @@ impl Default for Patience {
 }
 
 pub struct HttpSources {
-    client: GuardedClient,
+    reader: GuardedReader,
     options: SourceOptions,
 }
 
 impl HttpSources {
     /// # Errors
-    /// As [`GuardedClient::new`].
-    pub fn new(rule: AddressRule, options: SourceOptions) -> Result<Self, reqwest::Error> {
+    /// As [`GuardedReader::new`].
+    pub fn new(rule: AddressRule, options: SourceOptions) -> Result<Self, BoxError> {
         let settings = GuardSettings {
             user_agent: options.user_agent.clone(),
             connect_timeout: options.patience.connect,
-            // Ours come first and say what was waited for; this one only backs them up.
-            read_timeout: options.patience.head.max(options.patience.idle) * 2,
+            read_timeout: options.patience.idle,
         };
-        let client = GuardedClient::new(rule, &settings)?;
-        Ok(Self { client, options })
+        let reader = GuardedReader::new(rule, &settings)?;
+        Ok(Self { reader, options })
     }
 
-    async fn get(&self, url: &SourceUrl, resume: Option<&Resume>) -> Result<Response, SourceError> {
+    async fn get(&self, url: &SourceUrl, resume: Option<&Resume>) -> Result<Answer, SourceError> {
         let url = Url::parse(&url.0).map_err(|_| SourceError::Forbidden { code: "invalid_url" })?;
         let purpose = Purpose::Source(&self.options.allowed_hosts);
-        let request = self.client.request(Method::GET, url, purpose);
-        let request = request.map_err(refused)?.headers(range(resume)?);
-        match tokio::time::timeout(self.options.patience.head, request.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(SendError::Refused(refusal))) => Err(refused(refusal)),
-            Ok(Err(SendError::Failed(error))) => Err(unavailable(transport_code(&error))),
+        let answer = self.reader.get(&url, purpose, range(resume)?);
+        match tokio::time::timeout(self.options.patience.head, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(ReadError::Refused(refusal))) => Err(refused(refusal)),
+            Ok(Err(error)) => Err(unavailable(transport_code(&error))),
             Err(_) => Err(unavailable("timeout")),
         }
     }
@@ -93,15 +91,15 @@ impl HttpSources {
 #[async_trait]
 impl Sources for HttpSources {
     async fn open(&self, url: &SourceUrl, resume: Option<&Resume>) -> Result<Opened, SourceError> {
-        let response = self.get(url, resume).await?;
-        let read = answer::read(&response, resume)?;
+        let answer = self.get(url, resume).await?;
+        let read = answer::read(&answer, resume)?;
         Ok(Opened {
             start: read.start,
             total: read.total,
             etag: read.etag,
             content_type: read.content_type,
             body: Box::new(HttpBody {
-                response,
+                pieces: answer.body,
                 pace: Pace::new(self.options.patience),
             }),
         })
@@ -125,7 +123,7 @@ fn range(resume: Option<&Resume>) -> Result<HeaderMap, SourceError> {
 }
 
 struct HttpBody {
-    response: Response,
+    pieces: Pieces,
     pace: Pace,
 }
 
@@ -134,11 +132,11 @@ impl SourceBody for HttpBody {
     async fn chunk(&mut self) -> Result<Option<Bytes>, SourceError> {
         loop {
             let waiting_since = monotonic_now();
-            let chunk = tokio::time::timeout(self.pace.patience.idle, self.response.chunk())
+            let chunk = tokio::time::timeout(self.pace.patience.idle, self.pieces.next())
                 .await
                 .map_err(|_| broken("the source fell silent"))?
                 // A body that ends before its Content-Length is an error here, never an end.
-                .map_err(|error| SourceError::Broken(error.without_url().into()))?;
+                .map_err(|error| SourceError::Broken(error.into()))?;
             let Some(chunk) = chunk else { return Ok(None) };
             if !self.pace.keeps_up(waiting_since.elapsed(), chunk.len() as u64) {
                 return Err(broken("the source is too slow"));
@@ -206,14 +204,13 @@ fn broken(why: &'static str) -> SourceError {
 }
 
 /// No answer at all.
-fn transport_code(error: &reqwest::Error) -> &'static str {
-    if error.is_timeout() {
-        return "timeout";
+fn transport_code(error: &ReadError) -> &'static str {
+    match error {
+        ReadError::ConnectTimeout => "timeout",
+        _ if causes(error).any(|cause| cause.is::<rustls::Error>()) => "tls",
+        ReadError::Refused(_) | ReadError::Connect(_) => "connect",
+        ReadError::NoAnswer(_) => "reset",
     }
-    if causes(error).any(|cause| cause.is::<rustls::Error>()) {
-        return "tls";
-    }
-    if error.is_connect() { "connect" } else { "reset" }
 }
 
 /// All errors inside an error. An `io::Error` names as its source the source of what it wraps, not what it wraps.

@@ -422,7 +422,7 @@ async fn start_workers(
     let copies = Copies {
         shared: shared.clone(),
         sources: sources(settings, outer.patience)?,
-        blobs: blobs.clone(),
+        blobs: Arc::new(s3.apart()),
         keys: KeyRule {
             template: settings.archive.key_template.as_str().to_owned(),
             prefix: settings.s3.prefix.clone(),

@@ -4,6 +4,7 @@
 
 mod flow;
 mod held;
+mod lending;
 
 use crate::crash_point;
 use crate::domain::asset::{Asset, AssetReason, Intent, KeyRule, ObjectKey};

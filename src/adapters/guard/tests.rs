@@ -12,6 +12,7 @@ use tokio::{
 use super::*;
 
 mod corpus;
+mod reader;
 
 const NOWHERE: &[&str] = &[];
 const LOOPBACK: &[&str] = &["127.0.0.0/8"];

@@ -4,10 +4,14 @@ use crate::ports::blobs::{BlobBody, BodyAbandoned};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::watch;
+
+/// How often the watch looks while it is patient. It looks rather than being told: to be told of each piece would wake
+/// it, and the copier with it, thousands of times for one file.
+const LOOKS: u32 = 8;
 
 /// Exactly `left` bytes more, or an error: an HTTP client sends no request of unknown length to S3, and one whose
 /// body fails closes the connection, so that the store sees a cut request and keeps nothing.
@@ -15,7 +19,7 @@ use tokio::sync::watch;
 pub struct SizedBody {
     chunks: Chunks,
     left: u64,
-    turn: watch::Sender<Turn>,
+    progress: Arc<Progress>,
 }
 
 /// Shared, so that the caller can take them back: an HTTP client that waits for a stuck peer keeps the body for as
@@ -44,11 +48,39 @@ impl Chunks {
     }
 }
 
+/// How far the body is, for whoever watches it.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Pieces handed to the HTTP client.
+    pieces: AtomicU64,
+    turn: AtomicU8,
+}
+
+impl Progress {
+    fn pieces(&self) -> u64 {
+        self.pieces.load(Ordering::Relaxed)
+    }
+
+    fn is(&self, turn: Turn) -> bool {
+        self.turn.load(Ordering::Acquire) == turn as u8
+    }
+
+    fn set(&self, turn: Turn) {
+        self.turn.store(turn as u8, Ordering::Release);
+    }
+
+    fn piece_taken(&self) {
+        self.pieces.fetch_add(1, Ordering::Relaxed);
+        self.set(Turn::Store);
+    }
+}
+
 /// Whom the upload waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum Turn {
     /// To take the bytes it was given, or to answer.
-    Store,
+    Store = 0,
     /// To send more: the copier. The last chunk may be withheld for as long as it takes.
     Copier,
     /// Nobody: the body ended with an error or early.
@@ -60,7 +92,7 @@ enum Turn {
 /// still sends before it closes.)
 pub struct Upload {
     chunks: Chunks,
-    turn: watch::Receiver<Turn>,
+    progress: Arc<Progress>,
 }
 
 impl Drop for Upload {
@@ -70,40 +102,34 @@ impl Drop for Upload {
 }
 
 pub fn sized(chunks: BlobBody, size_bytes: u64) -> (SizedBody, Upload) {
-    let (sender, turn) = watch::channel(Turn::Store);
+    let progress = Arc::new(Progress::default());
     let chunks = Chunks(Arc::new(Mutex::new(Some(chunks))));
     let upload = Upload {
         chunks: chunks.clone(),
-        turn,
+        progress: progress.clone(),
     };
     let body = SizedBody {
         chunks,
         left: size_bytes,
-        turn: sender,
+        progress,
     };
     (body, upload)
 }
 
 impl Upload {
     pub fn was_abandoned(&self) -> bool {
-        *self.turn.borrow() == Turn::Abandoned
+        self.progress.is(Turn::Abandoned)
     }
 
-    /// Resolves when the store has neither taken a byte nor answered for `patience`. Never while the copier is waited
-    /// for: it has bounds of its own, and it withholds the last chunk until the digest is committed.
+    /// Resolves when the store has neither taken a byte nor answered for `patience`, give or take an eighth. Never while
+    /// the copier is waited for: it has bounds of its own, and it withholds the last chunk until the digest is committed.
     pub async fn stalled(&self, patience: Duration) {
-        let mut turn = self.turn.clone();
-        loop {
-            let waits_for_copier = *turn.borrow_and_update() == Turn::Copier;
-            if waits_for_copier && turn.changed().await.is_ok() {
-                continue;
-            }
-            // An error here is the body's end: what is left is the store's answer.
-            match tokio::time::timeout(patience, turn.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return wait(patience).await,
-                Err(_) => return,
-            }
+        let (mut seen, mut in_vain) = (self.progress.pieces(), 0);
+        while in_vain < LOOKS {
+            wait(patience / LOOKS).await;
+            let now = self.progress.pieces();
+            let moves = now != seen || self.progress.is(Turn::Copier);
+            (seen, in_vain) = (now, if moves { 0 } else { in_vain + 1 });
         }
     }
 }
@@ -120,7 +146,7 @@ impl SizedBody {
 
     /// What is missing will not come.
     pub fn give_up(&self) -> BodyAbandoned {
-        self.turn.send_replace(Turn::Abandoned);
+        self.progress.set(Turn::Abandoned);
         BodyAbandoned
     }
 }
@@ -137,7 +163,7 @@ impl Body for SizedBody {
             return Poll::Ready(None);
         }
         let Poll::Ready(chunk) = self.chunks.poll_next(cx) else {
-            self.turn.send_replace(Turn::Copier);
+            self.progress.set(Turn::Copier);
             return Poll::Pending;
         };
         let fitting = chunk.filter(|chunk| chunk.len() as u64 <= self.left);
@@ -145,7 +171,7 @@ impl Body for SizedBody {
             return self.abandon();
         };
         self.left -= chunk.len() as u64;
-        self.turn.send_replace(Turn::Store);
+        self.progress.piece_taken();
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 

@@ -48,6 +48,12 @@ pub async fn client(options: &S3Options) -> Client {
     Client::from_conf(habits(config, options).build())
 }
 
+/// The same habits and credentials, over connections of its own.
+pub fn apart(client: &Client) -> Client {
+    let config = client.config().to_builder().http_client(http_client());
+    Client::from_conf(config.build())
+}
+
 /// What the machine says about credentials and region. With an endpoint of its own and no region named, nobody is
 /// asked: the lookup ends at the instance metadata service, which takes seconds to not answer.
 async fn environment(options: &S3Options) -> SdkConfig {

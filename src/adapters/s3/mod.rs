@@ -65,6 +65,17 @@ impl S3Blobs {
         }
     }
 
+    /// The same store over connections of its own. A connection lives on the threads that opened it, so what copies send
+    /// over one that somebody else opened is sent by those threads.
+    pub fn apart(&self) -> Self {
+        Self {
+            client: connect::apart(&self.client),
+            options: self.options.clone(),
+            unsized_turns: Semaphore::new(self.options.unsized_concurrency.max(1)),
+            patience: self.patience,
+        }
+    }
+
     /// One PutObject. The answer is returned as soon as it comes, even before the body is through: a store that sees a
     /// taken key says so at once, and the copier can go on draining its source.
     async fn put_whole(&self, put: &Put, size_bytes: u64, chunks: BlobBody) -> Result<(), BlobError> {

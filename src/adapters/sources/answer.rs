@@ -1,10 +1,10 @@
 //! What the head of a source's answer says.
 
+use crate::adapters::guard::Answer;
 use crate::adapters::retry_after::retry_after;
 use crate::domain::time::Timestamp;
 use crate::ports::source::{Resume, SourceError};
 use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName};
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ pub struct Head {
 }
 
 /// Whether there is a file to be read, and from where.
-pub fn read(response: &Response, resume: Option<&Resume>) -> Result<Head, SourceError> {
-    let headers = response.headers();
-    match response.status().as_u16() {
+pub fn read(answer: &Answer, resume: Option<&Resume>) -> Result<Head, SourceError> {
+    let headers = &answer.headers;
+    match answer.status.as_u16() {
         200 if is_plain(headers) => Ok(Head {
             start: 0,
-            total: response.content_length(),
+            total: answer.body.length(),
             etag: strong_etag(headers),
             content_type: text(headers, CONTENT_TYPE),
         }),

@@ -1,6 +1,7 @@
 //! The bytes on their way: one chunk is always held back, so that the upload can be completed or abandoned with all
 //! of it known.
 
+use super::lending::Lending;
 use super::{Archive, Hold, Job};
 use crate::crash_point;
 use crate::domain::asset::{Asset, Intent, ObjectKey, SourceUrl};
@@ -16,8 +17,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-/// Chunks between source and bucket, beside the withheld one and what each side has in hand. A chunk is one network
-/// read (up to 400 KiB where the network is fast), so a copy holds a few of them whatever its size.
+/// Chunks between source and bucket; what a copy holds in all is bounded by what is lent.
 const CHUNKS_IN_FLIGHT: usize = 1;
 
 /// Breaks of one source bridged in one try; after that the try ends and back-off takes over.
@@ -191,8 +191,14 @@ impl Flow {
         first: Bytes,
         upload: mpsc::Sender<Result<Bytes, BodyAbandoned>>,
     ) -> Result<Pumped, StoreError> {
-        let mut withheld = first;
+        let (mut withheld, lending) = (first, Lending::new());
         loop {
+            let place = tokio::select! {
+                biased;
+                place = lending.place() => place,
+                // An HTTP client may keep what it was given for as long as its peer is stuck.
+                () = upload.closed() => return Ok(Pumped::UploadClosed),
+            };
             let next = match self.next(ctx).await {
                 Ok(next) => next,
                 Err(why) => return Ok(abandon(&upload, why).await),
@@ -202,7 +208,7 @@ impl Flow {
                 return Ok(abandon(&upload, why).await);
             }
             if upload
-                .send(Ok(std::mem::replace(&mut withheld, chunk)))
+                .send(Ok(std::mem::replace(&mut withheld, place.lend(chunk))))
                 .await
                 .is_err()
             {

@@ -3,6 +3,8 @@
 use super::*;
 use crate::domain::ids::Digest;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::test]
 async fn a_stored_file_compares_as_the_same_and_any_other_as_other() {
@@ -222,4 +224,44 @@ async fn requests_under_way_are_finished_when_the_store_stops() {
     let (answer, ()) = tokio::join!(blobs.put_stream(put("kept.mp4", Some(film.len())), body), feed);
     answer.unwrap();
     assert_eq!(read(&dir.path().join(BUCKET).join("kept.mp4")), film);
+}
+
+/// F26: a connection lives on the threads that opened it, and copies run on threads that give way to all others.
+#[tokio::test]
+async fn f26_what_is_apart_sends_over_connections_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let blobs = S3Blobs::connect(options(url.parse().unwrap())).await;
+    let copies = blobs.apart();
+    let ask = async {
+        for asks in [&blobs, &blobs, &copies, &copies] {
+            asks.probe().await.unwrap();
+        }
+    };
+    let mut connections = 0;
+    let serve = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            connections += 1;
+            tokio::spawn(says_yes(stream));
+        }
+    };
+    tokio::select! {
+        () = ask => {}
+        () = serve => {}
+    }
+    assert_eq!(connections, 2, "one for each, used twice");
+}
+
+/// 200 to every request of a connection.
+async fn says_yes(mut stream: TcpStream) {
+    let mut asked = vec![];
+    while let Ok(byte) = stream.read_u8().await {
+        asked.push(byte);
+        if asked.ends_with(b"\r\n\r\n") {
+            asked.clear();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        }
+    }
 }
