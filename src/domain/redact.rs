@@ -165,11 +165,11 @@ fn quoted(text: &str, quote: char, backslashes: usize) -> usize {
         match c {
             '\\' => run += 1,
             c if c == quote => {
-                let beyond = run >= backslashes && (run - backslashes) % (2 * (backslashes + 1)) == 0;
                 if run < backslashes {
                     return at - run; // the text around it ends
                 }
-                if beyond {
+                let escaping = run - backslashes;
+                if escaping.is_multiple_of(2 * (backslashes + 1)) {
                     return at - backslashes;
                 }
                 run = 0;
