@@ -6,6 +6,7 @@ mod backup; // a copy of the database, while all goes on
 mod copying; // threads for copies, at a lower priority
 #[cfg(feature = "dev")]
 mod dev; // everything on one machine
+mod footprint; // small when idle
 mod keyfile; // callback keys under `data.dir`
 mod outer; // provider and bucket, and what asks them
 mod outlets; // logs outside
@@ -77,6 +78,7 @@ pub async fn serve(settings: Settings) -> Result<(), AppError> {
     let mut stop = StopSignal::listen()?;
     let service = Service::start(Assembly::of(settings)).await?;
     service.greet().await;
+    tokio::spawn(footprint::after_the_start(service.clock.clone()));
     let fatal = tokio::select! {
         name = stop.received() => { info!(signal = name, "stopping"); None }
         why = service.fatal() => Some(why),

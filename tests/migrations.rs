@@ -19,12 +19,14 @@ use uuid::Uuid;
 
 #[path = "migrations/deliveries.rs"]
 mod deliveries; // version 10
+#[path = "migrations/waking.rs"]
+mod waking; // version 11
 #[path = "migrations/ways_out.rs"]
 mod ways_out; // version 3
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 /// The newest schema.
-const LATEST: i32 = 10;
+const LATEST: i32 = 11;
 
 fn try_open(path: &Path, role: Role) -> Result<Arc<SqliteStore>, OpenError> {
     SqliteStore::open(OpenOptions {

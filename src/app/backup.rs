@@ -53,6 +53,13 @@ pub async fn backup(settings: &Settings, to: BackupTo) -> Result<BackedUp, AppEr
         });
     }
     match to {
+        BackupTo::File(target) if target.exists() => Err(AppError::Failed {
+            what: format!(
+                "{} exists already; a backup writes over nothing",
+                target.display()
+            ),
+            source: None,
+        }),
         BackupTo::File(target) => {
             let (size_bytes, sha256) = copy(settings, target.clone()).await?;
             Ok(BackedUp {

@@ -9,6 +9,7 @@ use crate::domain::time::Timestamp;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpResponse, web};
@@ -45,7 +46,9 @@ pub async fn around(
                 route.as_deref(),
                 response.status().as_u16(),
             );
-            Ok(match is_callback {
+            // One 404 and one receipt, whatever the request was; other refusals are for someone with a valid token.
+            let is_plain = response.status().is_success() || response.status() == StatusCode::NOT_FOUND;
+            Ok(match is_callback && is_plain {
                 true => response,
                 false => dressed(response, &id),
             })

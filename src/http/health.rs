@@ -5,7 +5,7 @@ use super::{Api, openapi};
 use crate::domain::task::TaskStatus;
 use crate::domain::time::Timestamp;
 use crate::ports::store::StoreError;
-use crate::telemetry::metrics::{self, Sink};
+use crate::telemetry::metrics::{self, Label as _, Sink};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -138,6 +138,17 @@ pub async fn openapi_json() -> HttpResponse {
         .body(openapi::document())
 }
 
+/// What each problem's `type` leads to: every code, what it means and what to do
+#[utoipa::path(
+    get, path = "/docs/problems", operation_id = "problems", tag = "health", security(()),
+    responses((status = 200, description = "Markdown", body = String, content_type = "text/markdown")),
+)]
+pub async fn problems() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/markdown; charset=utf-8")
+        .body(include_str!("../../docs/problems.md"))
+}
+
 impl Api {
     /// A write that failed: the next look at the readiness page makes sure.
     pub(super) fn store_error(&self, e: StoreError) -> ApiError {
@@ -149,6 +160,11 @@ impl Api {
 
     /// Gauges tell what is stored now; a database that cannot be read leaves them as they were.
     async fn gauge(&self) {
+        let degraded = self.health.degraded();
+        for component in <metrics::Component as metrics::Label>::ALL {
+            let is = degraded.iter().any(|d| d.component.as_str() == component.value());
+            self.metrics.set_degraded(*component, is);
+        }
         let figures = match self.store.figures(self.clock.now()).await {
             Ok(figures) => figures,
             Err(e) => return tracing::warn!(error = &e as &dyn std::error::Error, "gauges are old: {e}"),

@@ -34,7 +34,7 @@ pub use super::tasks::view::AssetView as Asset;
         super::endpoints::change::change, super::endpoints::change::rotate, super::endpoints::change::test,
         super::endpoints::deliveries::list, super::endpoints::deliveries::redrive,
         super::callback::receive, super::health::live, super::health::ready, super::health::version,
-        super::health::metrics, super::health::openapi_json,
+        super::health::metrics, super::health::openapi_json, super::health::problems,
     ),
     components(schemas(AvatarTask, OtherTask, Reserved, Problem)),
     tags(
@@ -527,7 +527,8 @@ mod tests {
                     text.contains("\"example")
                         || method == "delete"
                         || path == "/metrics"
-                        || path == "/openapi.json",
+                        || path == "/openapi.json"
+                        || path == "/docs/problems",
                     "{method} {path}"
                 );
             }

@@ -135,6 +135,11 @@ pub const TABLE: &[Entry] = &[
         &[("GET", || get().to(health::openapi_json))],
     ),
     entry(
+        Part::Api,
+        "/docs/problems",
+        &[("GET", || get().to(health::problems))],
+    ),
+    entry(
         Part::Callback,
         "/cb/v1/{token}",
         &[("POST", || web::route().to(callback::receive))],

@@ -106,6 +106,18 @@ label! {
     }
 }
 
+label! {
+    /// What the readiness page names when it is in trouble.
+    Component "component" {
+        ObjectStore = "object_store",
+        Provider = "provider",
+        Sources = "sources",
+        Deliveries = "deliveries",
+        Journal = "journal",
+        Nats = "nats",
+    }
+}
+
 impl From<AssetReason> for ArchiveFailure {
     fn from(reason: AssetReason) -> Self {
         match reason {
@@ -190,6 +202,7 @@ struct Families {
     results_lost: Counter,
     deliveries: Family<Only<DeliveryOutcome>, Counter>,
     event_lag: Family<Only<Sink>, Gauge>,
+    degraded: Family<Only<Component>, Gauge>,
     provider_cost_usd: Counter<f64, AtomicU64>,
 }
 
@@ -250,6 +263,11 @@ impl Metrics {
             results_lost: single(&mut r, "results_lost", "Results that ended expired or failed"),
             deliveries: labelled(&mut r, "deliveries", "Delivery attempts by outcome"),
             event_lag: labelled(&mut r, "event_lag", "Events that a sink has not got yet"),
+            degraded: labelled(
+                &mut r,
+                "degraded",
+                "1 while the readiness page names the component under `degraded`",
+            ),
             provider_cost_usd: single(
                 &mut r,
                 "provider_cost_usd",
@@ -320,6 +338,10 @@ impl Metrics {
         self.0.event_lag.get_or_create(&Only(sink)).set(signed(events));
     }
 
+    pub fn set_degraded(&self, component: Component, is: bool) {
+        self.0.degraded.get_or_create(&Only(component)).set(i64::from(is));
+    }
+
     /// A negative or non-finite amount is a provider's mistake and is left out: a counter only grows.
     pub fn provider_cost_usd(&self, amount: f64) {
         if amount.is_finite() && amount > 0.0 {
@@ -365,7 +387,7 @@ mod tests {
     use super::*;
 
     /// The names that are promised, as a scraper sees them.
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 16] = [
         "catchment_archive_bytes_total",
         "catchment_archive_deadline_margin_seconds",
         "catchment_archive_duration_seconds",
@@ -373,6 +395,7 @@ mod tests {
         "catchment_build_info{version}",
         "catchment_callback_ack_duration_seconds",
         "catchment_callbacks_received_total{result}",
+        "catchment_degraded{component}",
         "catchment_deliveries_total{outcome}",
         "catchment_event_lag{sink}",
         "catchment_oldest_unarchived_archive_by_timestamp_seconds",

@@ -24,6 +24,10 @@ async fn g9_without_storage_nothing_is_accepted() {
     let callback = answer(service.anonymous(Method::POST, &path).body("{}")).await;
     callback.is_problem(503, "storage_unavailable");
     assert!(callback.header("retry-after").is_some());
+    assert_eq!(
+        callback.header("x-request-id"),
+        callback.body["requestId"].as_str()
+    );
 
     let ready = answer(service.anonymous(Method::GET, "/readyz")).await;
     assert_eq!(ready.status, 503);
@@ -46,6 +50,26 @@ async fn trouble_elsewhere_is_told_and_turns_nothing_away() {
         ready.body["degraded"],
         json!([{"component": "object_store", "code": "SlowDown", "since": "1970-01-01T00:00:00.000Z"}])
     );
+    // And in the metrics, each by the name it has on the page.
+    let (fine, troubled) = (
+        "catchment_degraded{component=\"nats\"} 0",
+        "{component=\"object_store\"} 1",
+    );
+    let metrics = answer(service.anonymous(Method::GET, "/metrics")).await.text;
+    assert!(metrics.contains(fine) && metrics.contains(troubled), "{metrics}");
+    for component in [
+        Component::ObjectStorePromises,
+        Component::Provider,
+        Component::Sources,
+        Component::Deliveries,
+        Component::Journal,
+        Component::Nats,
+    ] {
+        service.health.degrade(component, "connect", since);
+        let metrics = answer(service.anonymous(Method::GET, "/metrics")).await.text;
+        let line = format!("catchment_degraded{{component=\"{}\"}} 1", component.as_str());
+        assert!(metrics.contains(&line), "{line}");
+    }
     service.health.set_not_ready(Some("draining"));
     let ready = answer(service.anonymous(Method::GET, "/readyz")).await;
     assert_eq!(
@@ -158,4 +182,14 @@ async fn g12_no_answer_repeats_a_secret() {
     for answer in shown {
         assert!(!answer.text.contains(canary), "{}", answer.text);
     }
+}
+
+#[actix_web::test]
+async fn a_problems_type_leads_to_its_explanation() {
+    let service = Service::start().await;
+    let refused = service.post("/v1/tasks", &json!([])).await;
+    let (page, section) = refused.body["type"].as_str().unwrap().split_once('#').unwrap();
+    let explained = answer(service.anonymous(Method::GET, page)).await;
+    assert_eq!(explained.status, 200);
+    assert!(explained.text.contains(&format!("## {section}")), "{section}");
 }

@@ -1,4 +1,5 @@
-//! The hot path: a callback's body becomes a row and its task wakes. Three narrow statements, no JSON.
+//! The hot path: a callback's body becomes a row, which itself wakes its task. Two statements, no JSON; the only page
+//! that is not written one after the other is one of the index of digests.
 
 use super::fault::Fault;
 use super::rows::{Ms, Sha, int, ms};
@@ -8,14 +9,17 @@ use crate::ports::store::{MAX_RECEIPTS, NewReceipt, Receipt, Recorded};
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub(super) fn record(conn: &Connection, receipt: &NewReceipt) -> Result<Recorded, Fault> {
-    let found: Option<(i64, u32, bool)> = conn
-        .prepare_cached("SELECT id, receipt_count, status = ?2 FROM tasks WHERE uuid = ?1")?
+    let found: Option<(i64, bool, u32)> = conn
+        .prepare_cached(
+            "SELECT id, status = ?2, (SELECT count(*) FROM receipts r WHERE r.task_id = t.id) \
+             FROM tasks t WHERE uuid = ?1",
+        )?
         .query_row(
             params![receipt.task.as_bytes(), TaskStatus::Completed.as_str()],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;
-    let Some((task, count, completed)) = found else {
+    let Some((task, completed, count)) = found else {
         return Ok(match has_tombstone(conn, receipt.task)? {
             true => Recorded::Tombstone,
             false => Recorded::UnknownTask,
@@ -24,14 +28,10 @@ pub(super) fn record(conn: &Connection, receipt: &NewReceipt) -> Result<Recorded
     if count >= MAX_RECEIPTS {
         return full(conn, task, completed, receipt);
     }
-    if !insert(conn, task, completed, receipt)? {
-        return Ok(Recorded::Duplicate); // not one byte is written: a replay does not grow the file (T6)
+    match insert(conn, task, completed, receipt)? {
+        true => Ok(Recorded::New),
+        false => Ok(Recorded::Duplicate), // not one byte is written: a replay does not grow the file (T6)
     }
-    conn.prepare_cached(
-        "UPDATE tasks SET receipt_count = receipt_count + 1, woken_at = coalesce(woken_at, ?2) WHERE id = ?1",
-    )?
-    .execute(params![task, (!completed).then_some(ms(receipt.at))])?;
-    Ok(Recorded::New)
 }
 
 /// `false`: this body is stored already. Nobody will look into a completed task's receipts, so their bodies go.
@@ -39,7 +39,7 @@ fn insert(conn: &Connection, task: i64, completed: bool, receipt: &NewReceipt) -
     let body = (!completed).then_some(receipt.body.as_slice());
     let inserted = conn
         .prepare_cached(
-            "INSERT INTO receipts (task_id, sha256, at, size, body) VALUES (?1, ?2, ?3, ?4, ?5) \
+            "INSERT INTO receipts (task_id, sha256, at, size, body, waking) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
              ON CONFLICT (task_id, sha256) DO NOTHING",
         )?
         .execute(params![
@@ -47,11 +47,13 @@ fn insert(conn: &Connection, task: i64, completed: bool, receipt: &NewReceipt) -
             Sha(receipt.sha256),
             ms(receipt.at),
             int(receipt.body.len() as u64),
-            body
+            body,
+            (!completed).then_some(1)
         ])?;
     Ok(inserted == 1)
 }
 
+/// Nothing is stored, but the task is woken all the same: its last receipt wakes it again.
 fn full(conn: &Connection, task: i64, completed: bool, receipt: &NewReceipt) -> Result<Recorded, Fault> {
     let known = conn
         .prepare_cached("SELECT 1 FROM receipts WHERE task_id = ?1 AND sha256 = ?2")?
@@ -60,10 +62,20 @@ fn full(conn: &Connection, task: i64, completed: bool, receipt: &NewReceipt) -> 
         return Ok(Recorded::Duplicate);
     }
     if !completed {
-        conn.prepare_cached("UPDATE tasks SET woken_at = ?2 WHERE id = ?1 AND woken_at IS NULL")?
-            .execute(params![task, ms(receipt.at)])?;
+        conn.prepare_cached(
+            "UPDATE receipts SET waking = 1 WHERE id = (SELECT max(id) FROM receipts WHERE task_id = ?1) \
+             AND waking IS NULL",
+        )?
+        .execute([task])?;
     }
     Ok(Recorded::Full)
+}
+
+/// A query is claimed, or will not be wanted: the receipts so far wake the task no more.
+pub(super) fn let_sleep(conn: &Connection, task: i64) -> Result<(), Fault> {
+    conn.prepare_cached("UPDATE receipts SET waking = NULL WHERE task_id = ?1 AND waking IS NOT NULL")?
+        .execute([task])?;
+    Ok(())
 }
 
 pub(super) const OPEN: &str =

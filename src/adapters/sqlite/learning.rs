@@ -10,7 +10,8 @@ use rusqlite::{Connection, params};
 /// Those that wait in the queue and whose links may be alive, the first to die first.
 pub(super) const DYING_FIRST: &str = "SELECT id FROM tasks INDEXED BY tasks_to_learn \
      WHERE origin = 'imported' AND status = 'submitted' AND queries = 0 AND query_at IS NOT NULL \
-     AND submitted_at + ttl_ms > ?1 AND wake_at IS NULL AND (lease_until IS NULL OR lease_until <= ?1) \
+     AND submitted_at + ttl_ms > ?1 AND (lease_until IS NULL OR lease_until <= ?1) \
+     AND NOT EXISTS (SELECT 1 FROM receipts WHERE task_id = tasks.id AND waking IS NOT NULL) \
      ORDER BY submitted_at + ttl_ms LIMIT ?2";
 
 /// Gives the places among `chosen`, whose time has come, to those that need them most.

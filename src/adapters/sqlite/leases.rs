@@ -5,7 +5,7 @@
 use super::chores;
 use super::deliveries::OPEN_ENDPOINTS;
 use super::fault::{Fault, corrupt};
-use super::inbox::open_receipts;
+use super::inbox::{let_sleep, open_receipts};
 use super::learning;
 use super::rows::{Cells, int, load_file, ms};
 use crate::domain::file::TaskFile;
@@ -14,14 +14,17 @@ use crate::domain::lease::Lease;
 use crate::domain::time::Timestamp;
 use crate::ports::store::{Claim, CopyJob, Held, Inquiry, Queue, StoreError};
 use rusqlite::{Connection, Params, params};
+use std::collections::HashSet;
 
 /// Oldest first: rows that are not ready (held, or waiting to be tried again) are passed over within the index.
 pub(super) const SUBMISSIONS: &str = "SELECT id FROM tasks INDEXED BY tasks_to_submit WHERE submit_at <= ?1 \
      ORDER BY created_at, submit_at, id LIMIT ?2";
-pub(super) const WOKEN: &str = "SELECT id FROM tasks WHERE wake_at IS NOT NULL \
-     AND (lease_until IS NULL OR lease_until <= ?1) ORDER BY wake_at, id LIMIT ?2";
-pub(super) const QUERIES: &str =
-    "SELECT id FROM tasks WHERE query_at <= ?1 AND wake_at IS NULL ORDER BY query_at, id LIMIT ?2";
+/// In the order of their callbacks. What came before the submission was acknowledged waits until it is.
+pub(super) const WOKEN: &str = "SELECT r.task_id FROM receipts r INDEXED BY receipts_waking \
+     CROSS JOIN tasks t ON t.id = r.task_id \
+     WHERE r.waking IS NOT NULL AND t.status NOT IN ('accepted', 'submitting', 'completed') \
+     AND (t.lease_until IS NULL OR t.lease_until <= ?1) ORDER BY r.id LIMIT ?2";
+pub(super) const QUERIES: &str = "SELECT id FROM tasks WHERE query_at <= ?1 ORDER BY query_at, id LIMIT ?2";
 pub(super) const COPIES: &str = "SELECT id FROM assets INDEXED BY assets_to_copy WHERE copy_at <= ?1 \
      ORDER BY archive_by, copy_at, id LIMIT ?2";
 
@@ -39,7 +42,7 @@ pub(super) fn lease_tasks(
     keys.into_iter()
         .map(|key| {
             // A callback that came before the submission was acknowledged stays for the query to come.
-            let epoch = lease_task(conn, key, c, "woken_at = woken_at")?;
+            let epoch = lease_task(conn, key, c)?;
             Ok(lease(file(conn, key)?, epoch, c))
         })
         .collect()
@@ -47,14 +50,20 @@ pub(super) fn lease_tasks(
 
 pub(super) fn claim_queries(conn: &Connection, c: &Claim) -> Result<Vec<Lease<Inquiry>>, Fault> {
     let mut chosen = keys(conn, WOKEN, params![ms(c.now), c.limit])?;
-    let room = c.limit.saturating_sub(chosen.len() as u32);
-    let mut silent = keys(conn, QUERIES, params![ms(c.now), room])?;
-    learning::dying_first(conn, &mut silent, c.now)?;
-    chosen.extend(silent);
+    let mut seen = HashSet::new();
+    chosen.retain(|key| seen.insert(*key)); // several callbacks may wake one task
+    if chosen.len() < c.limit as usize {
+        let mut silent = keys(conn, QUERIES, params![ms(c.now), c.limit])?;
+        silent.retain(|key| seen.insert(*key)); // woken and due
+        silent.truncate(c.limit as usize - chosen.len());
+        learning::dying_first(conn, &mut silent, c.now)?;
+        chosen.extend(silent);
+    }
     chosen
         .into_iter()
         .map(|key| {
-            let epoch = lease_task(conn, key, c, "woken_at = NULL")?;
+            let epoch = lease_task(conn, key, c)?;
+            let_sleep(conn, key)?;
             let inquiry = Inquiry {
                 file: file(conn, key)?,
                 receipts: open_receipts(conn, key)?,
@@ -85,14 +94,12 @@ pub(super) fn claim_copies(conn: &Connection, c: &Claim) -> Result<Vec<Lease<Cop
 }
 
 /// Marks the task; its new epoch.
-fn lease_task(conn: &Connection, key: i64, c: &Claim, waking: &str) -> Result<u64, Fault> {
-    let sql = format!(
-        "UPDATE tasks SET lease_epoch = lease_epoch + 1, lease_until = ?2, attempts = attempts + 1, \
-         version = version + 1, due_at = min(coalesce(due_at, ?3), ?3), {waking} WHERE id = ?1 RETURNING lease_epoch"
-    );
+fn lease_task(conn: &Connection, key: i64, c: &Claim) -> Result<u64, Fault> {
+    const SQL: &str = "UPDATE tasks SET lease_epoch = lease_epoch + 1, lease_until = ?2, attempts = attempts + 1, \
+         version = version + 1, due_at = min(coalesce(due_at, ?3), ?3) WHERE id = ?1 RETURNING lease_epoch";
     let until = c.now.plus(c.lease);
     let epoch = conn
-        .prepare_cached(&sql)?
+        .prepare_cached(SQL)?
         .query_row(params![key, ms(until), ms(c.now)], |row| Cells::of(row).count())?;
     Ok(epoch)
 }
@@ -233,11 +240,16 @@ pub(super) fn next_due_sql(queue: Queue) -> String {
     match queue {
         Queue::Submissions => "SELECT min(submit_at) FROM tasks WHERE submit_at IS NOT NULL".to_owned(),
         // A woken task that somebody holds comes up again when that lease lapses, not before.
-        Queue::Queries => "SELECT min(at) FROM (SELECT min(query_at) AS at FROM tasks WHERE query_at IS NOT NULL \
-             UNION ALL SELECT * FROM (SELECT wake_at FROM tasks \
-               WHERE wake_at IS NOT NULL AND lease_until IS NULL ORDER BY wake_at LIMIT 1) \
-             UNION ALL SELECT min(lease_until) FROM tasks WHERE lease_until IS NOT NULL AND wake_at IS NOT NULL)"
-            .to_owned(),
+        Queue::Queries => {
+            "SELECT min(at) FROM (SELECT min(query_at) AS at FROM tasks WHERE query_at IS NOT NULL \
+             UNION ALL SELECT * FROM (SELECT r.at FROM receipts r INDEXED BY receipts_waking \
+               CROSS JOIN tasks t ON t.id = r.task_id WHERE r.waking IS NOT NULL \
+               AND t.status NOT IN ('accepted', 'submitting', 'completed') AND t.lease_until IS NULL \
+               ORDER BY r.id LIMIT 1) \
+             UNION ALL SELECT min(lease_until) FROM tasks WHERE lease_until IS NOT NULL \
+               AND EXISTS (SELECT 1 FROM receipts WHERE task_id = tasks.id AND waking IS NOT NULL))"
+                .to_owned()
+        }
         Queue::Copies => "SELECT min(copy_at) FROM assets WHERE copy_at IS NOT NULL".to_owned(),
         // An endpoint that rests is looked at when its rest is over, however much is due there.
         Queue::Deliveries => format!(

@@ -3,6 +3,7 @@
 //! which function runs where.
 
 mod accounts; // API keys
+mod arrivals; // callbacks on their way to the writer
 mod checkpoint; // the log back into the file
 mod chores; // a whole queue, step by step
 mod deliveries; // claimed, shared out among the endpoints
@@ -57,6 +58,7 @@ use crate::ports::store::{
     StoreError, TaskPage, TaskQuery, TaskStore, TimelineLine,
 };
 use crate::ports::task_webhooks::{SettledTaskDelivery, TaskBrief, TaskWebhooks};
+use arrivals::Arrivals;
 use async_trait::async_trait;
 use fault::Fault;
 use readers::Readers;
@@ -77,6 +79,7 @@ pub struct SqliteStore {
     signals: Arc<Signals>,
     // Dropped in this order: the writer drains, its end ends the checkpointer, and only then the lock goes.
     writer: Writer,
+    arrivals: Arc<Arrivals>,
     settlements: Arc<Settlements>,
     checkpointer: Checkpointer,
     readers: Arc<Readers>,
@@ -108,6 +111,7 @@ impl SqliteStore {
         let marks_clean = options.role == Role::Serve;
         Ok(Arc::new(Self {
             writer: Writer::start(prepared.writer, Arc::clone(&signals), wal, marks_clean),
+            arrivals: Arc::default(),
             settlements: Arc::default(),
             checkpointer: Checkpointer(Mutex::new(Some(thread))),
             readers: Readers::new(path.clone()),
@@ -244,8 +248,7 @@ impl TaskStore for SqliteStore {
 #[async_trait]
 impl Inbox for SqliteStore {
     async fn record(&self, receipt: NewReceipt) -> Result<Recorded, StoreError> {
-        self.write("record", move |conn| inbox::record(conn, &receipt))
-            .await
+        self.arrivals.record(&self.writer, receipt).await
     }
 }
 

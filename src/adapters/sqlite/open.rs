@@ -393,7 +393,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?; // savepoints' undo pages stay off the disk
-    conn.pragma_update(None, "cache_size", -8192)?; // KiB
+    conn.pragma_update(None, "cache_size", -32_768)?; // KiB at most; it grows with what is touched
     Ok(conn)
 }
 

@@ -171,7 +171,8 @@ fn may_go(conn: &Connection, settled_before: Timestamp, key: i64) -> Result<bool
     let may_go = conn
         .prepare_cached(
             "SELECT 1 FROM tasks t WHERE t.id = ?1 AND t.settled_at < ?2 AND t.due_at IS NULL \
-               AND t.lease_until IS NULL AND t.wake_at IS NULL \
+               AND t.lease_until IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM receipts WHERE task_id = ?1 AND waking IS NOT NULL) \
              AND NOT EXISTS (SELECT 1 FROM assets WHERE task_id = ?1 AND copy_at IS NOT NULL) \
              AND NOT EXISTS (SELECT 1 FROM task_deliveries WHERE task_id = ?1 AND send_at IS NOT NULL) \
              AND NOT EXISTS (SELECT 1 FROM idempotency_tasks i JOIN idempotency_tasks j ON j.key_id = i.key_id \

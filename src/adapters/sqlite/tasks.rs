@@ -3,6 +3,7 @@
 
 use super::events::append_events;
 use super::fault::{Fault, corrupt};
+use super::inbox::let_sleep;
 use super::rows::{Sha, insert_task, int, put_asset, task_key, update_task};
 use super::task_webhooks::{insert_webhook, tell_webhook};
 use super::timeline::append_timeline;
@@ -264,8 +265,7 @@ fn close_receipts(conn: &Connection, key: i64, transition: &Transition) -> Resul
     if transition.task.state == TaskState::Completed && transition.task.due_at.is_none() {
         conn.prepare_cached("UPDATE receipts SET body = NULL WHERE task_id = ?1 AND body IS NOT NULL")?
             .execute([key])?;
-        conn.prepare_cached("UPDATE tasks SET woken_at = NULL WHERE id = ?1 AND woken_at IS NOT NULL")?
-            .execute([key])?;
+        let_sleep(conn, key)?;
     }
     Ok(())
 }

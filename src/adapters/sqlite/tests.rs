@@ -1,8 +1,10 @@
 //! What only this adapter promises: group commit, its failures, and recovery from them.
 
+mod arrivals; // callbacks that come together
 mod old; // retention beside the daily work
 mod pages; // reads that stop short and go on
 mod queues; // an endpoint's whole queue, step by step
+mod together; // tries settled by one job
 
 use super::fault::Fault;
 use super::{OpenOptions, Role, SqliteStore, chores, deliveries, inbox, learning, leases, overdue, settle};
@@ -400,7 +402,7 @@ async fn hot_statements_use_their_indexes() {
     for (sql, index) in [
         ("SELECT id FROM tasks WHERE uuid = ?1", "sqlite_autoindex_tasks_1"),
         (leases::SUBMISSIONS, "INDEX tasks_to_submit"),
-        (leases::WOKEN, "tasks_wake_at"),
+        (leases::WOKEN, "INDEX receipts_waking"),
         (leases::QUERIES, "tasks_query_at"),
         (learning::DYING_FIRST, "INDEX tasks_to_learn"),
         (leases::COPIES, "INDEX assets_to_copy"),
@@ -412,7 +414,7 @@ async fn hot_statements_use_their_indexes() {
         (chores::BEHIND, "INDEX deliveries_send_at"),
         (&leases::next_due_sql(Queue::Submissions), "INDEX tasks_submit_at"),
         (&leases::next_due_sql(Queue::Queries), "INDEX tasks_query_at"),
-        (&leases::next_due_sql(Queue::Queries), "INDEX tasks_wake_at"),
+        (&leases::next_due_sql(Queue::Queries), "INDEX receipts_waking"),
         (&leases::next_due_sql(Queue::Queries), "INDEX tasks_leased"),
         (&leases::next_due_sql(Queue::Copies), "INDEX assets_copy_at"),
         (

@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// Jobs waiting. At the thousands of small writes a second one disk takes this is a fraction of a second of work;
 /// more would only make callers wait for an answer they have given up on.
 pub(super) const QUEUE: usize = 4096;
-/// Jobs in one transaction: enough to spread the fsync thin, few enough that none waits long for its neighbours.
-const BATCH: usize = 256;
+/// Writes in one transaction: enough to spread the fsync thin, few enough that none waits long for its neighbours.
+pub(super) const BATCH: usize = 256;
 
 /// The handle: cheap to call from any task.
 pub(super) struct Writer {
@@ -143,7 +143,12 @@ impl std::error::Error for BatchFailed {
 }
 
 pub(super) trait Job: Send {
-    /// Runs the work and keeps its result for later.
+    /// How many writes of their own it stands for.
+    fn writes(&self) -> usize {
+        1
+    }
+
+    /// Runs the work, inside the savepoint `job`, and keeps its result for later.
     fn run(&mut self, conn: &Connection) -> Ran;
     /// Called once, after the transaction has ended.
     fn answer(self: Box<Self>, batch: Result<(), BatchFailed>);
@@ -172,9 +177,7 @@ where
         let Some(work) = self.work.take() else {
             return Ran::Failed;
         };
-        // A panic in one job must not take the writer with it (F27); its savepoint is rolled back like any failure.
-        let result = catch_unwind(AssertUnwindSafe(|| work(conn)))
-            .unwrap_or_else(|_| Err(Fault::Store(unavailable(self.during, "the write panicked"))));
+        let result = unpanicked(self.during, || work(conn));
         let ran = match &result {
             Ok(_) => Ran::Well,
             Err(fault) if fault.is_fatal() => Ran::FailedFatally,
@@ -194,6 +197,15 @@ where
         };
         let _ = self.reply.send(result); // the caller may have gone; the write stands
     }
+}
+
+/// A panic in one write must not take the writer with it (F27); its savepoint is rolled back like any failure.
+pub(super) fn unpanicked<T>(
+    during: &'static str,
+    work: impl FnOnce() -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Fault::Store(unavailable(during, "the write panicked"))))
 }
 
 /// The thread's own belongings.
@@ -225,6 +237,7 @@ impl Desk {
     /// At least one job, waiting for it; then whatever else is there already, without lingering.
     fn next_batch(&mut self) -> Option<Vec<Box<dyn Job>>> {
         let mut jobs = vec![];
+        let mut writes = 0;
         loop {
             let message = match jobs.is_empty() {
                 true => self.inbox.blocking_recv()?,
@@ -234,10 +247,13 @@ impl Desk {
                 },
             };
             match message {
-                Message::Job(job) => jobs.push(job),
+                Message::Job(job) => {
+                    writes += job.writes();
+                    jobs.push(job);
+                }
                 Message::Stop => self.inbox.close(), // what is queued already is still served
             }
-            if jobs.len() == BATCH {
+            if writes >= BATCH {
                 return Some(jobs);
             }
         }

@@ -61,7 +61,7 @@ pub struct ImportEntry {
 ///   are passed over; or one column of UUIDs without a header;
 /// - NDJSON (`application/x-ndjson`): a UUID or such an object a line.
 ///
-/// In the line formats a fault's pointer is `line <n>`.
+/// In the line formats a fault's pointer begins with `line <n>`.
 ///
 /// `{"source": "bucket"}` re-learns tasks from the journal in the bucket instead, after a disk was lost: a page of up to
 /// `limit` (1 to 1000) entries after `cursor`; go on until `nextCursor` is null. Each task becomes its own tenant's.
