@@ -204,7 +204,8 @@ async fn answer(api: &Api, aside: &Aside, wanted: AuditQuery) -> Result<HttpResp
     if wanted.repair.is_some() {
         let unknown = std::mem::take(&mut page.unknown);
         let imported = import::import_known(&api.import(), unknown).await?;
-        page.taken_up(&imported);
+        let ours = imported.iter().filter(|one| one.standing().is_some());
+        page.taken_up(ours.map(|one| one.id));
     }
     let mut answer = AuditAnswer::of(page);
     if answer.next_cursor.is_none() {

@@ -17,7 +17,6 @@ use crate::ports::provider::{MAX_QUERY, Provider, ProviderError};
 use crate::ports::records::{Records, Walk};
 use crate::ports::store::{Queue, Store, StoreError};
 use crate::ports::wake::Wakeups;
-use crate::steps::import::Imported;
 use futures_util::StreamExt as _;
 use serde_json::json;
 use std::sync::Arc;
@@ -406,10 +405,10 @@ impl AuditPage {
         }));
     }
 
-    /// What came of taking up the unknown tasks: one that is somebody else's is not repaired.
-    pub fn taken_up(&mut self, imported: &[Imported]) {
-        for one in imported.iter().filter(|one| one.standing().is_some()) {
-            let of_it = |f: &&mut Finding| f.task == one.id && f.problem == Problem::TaskUnknown;
+    /// Of the unknown tasks these are known now; one that is somebody else's is not repaired.
+    pub fn taken_up(&mut self, tasks: impl Iterator<Item = TaskId>) {
+        for id in tasks {
+            let of_it = |f: &&mut Finding| f.task == id && f.problem == Problem::TaskUnknown;
             self.findings
                 .iter_mut()
                 .filter(of_it)

@@ -1,4 +1,4 @@
-//! Version 10: deliveries under a lease show it by the lease alone, and their last try may be told in their own row.
+//! Version 9: deliveries under a lease show it by the lease alone, and their last try may be told in their own row.
 
 use super::*;
 use catchment::domain::delivery::{After, Attempt, DeliveryStatus, Outcome};

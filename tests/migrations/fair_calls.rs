@@ -1,4 +1,4 @@
-//! Version 9: calls of tasks' own webhooks have a tenant, and the dead ones a reason.
+//! Version 8: calls of tasks' own webhooks have a tenant, and the dead ones a reason.
 
 use super::*;
 use catchment::domain::fair_share::Places;

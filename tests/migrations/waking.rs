@@ -1,4 +1,4 @@
-//! Version 11: callbacks wake their tasks by themselves.
+//! Version 10: callbacks wake their tasks by themselves.
 
 use super::*;
 

@@ -36,4 +36,4 @@ CREATE TABLE endpoint_chores (
   past_id     INTEGER NOT NULL                             -- and of those due at `past`, these
 ) STRICT;
 
-PRAGMA user_version = 10;
+PRAGMA user_version = 9;

@@ -30,4 +30,4 @@ CREATE INDEX task_deliveries_send_at ON task_deliveries (tenant, origin, send_at
 DROP INDEX task_deliveries_leased;
 CREATE INDEX task_deliveries_leased ON task_deliveries (tenant, origin, lease_until) WHERE lease_until IS NOT NULL;
 
-PRAGMA user_version = 9;
+PRAGMA user_version = 8;

@@ -15,4 +15,4 @@ UPDATE tasks SET due_at = min(coalesce(due_at, woken_at), woken_at)
 UPDATE tasks SET woken_at = NULL WHERE wake_at IS NOT NULL;
 DROP INDEX tasks_wake_at;
 
-PRAGMA user_version = 11;  -- the number of this migration
+PRAGMA user_version = 10;  -- the number of this migration
