@@ -392,6 +392,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    conn.pragma_update(None, "journal_size_limit", 32 * 1024 * 1024)?; // bytes: what a spike left of the log is given back
     conn.pragma_update(None, "temp_store", "MEMORY")?; // savepoints' undo pages stay off the disk
     conn.pragma_update(None, "cache_size", -32_768)?; // KiB at most; it grows with what is touched
     Ok(conn)
