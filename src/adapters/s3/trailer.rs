@@ -25,7 +25,7 @@ use std::task::{Context, Poll, ready};
 
 /// Bytes in one `aws-chunked` chunk. The SDK cuts them at 64 KiB; each costs both sides a line to write or parse and
 /// cuts pieces in two. With 1 MiB the copy of a GB costs us and the store a tenth of a second less each, measured.
-/// Stores bound a chunk (MinIO: 16 MiB), and take any up to there.
+/// Stores bound a chunk; a megabyte is far below any bound that is known to us.
 const CHUNK: u64 = 1024 * 1024;
 const NAME: &str = "x-amz-checksum-sha256";
 /// `:` and 32 bytes in base64.
