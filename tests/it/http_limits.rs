@@ -150,6 +150,18 @@ async fn t3_a_thousand_slow_clients_neither_hurt_a_good_one_nor_stay() {
     assert_eq!(service.get("/v1/tasks").await.status, 200);
 }
 
+/// Nothing comes for a while. Never true by chance: what is held back stays so until somebody else goes.
+async fn is_silent(stream: &TcpStream) -> bool {
+    for _ in 0..50 {
+        let mut byte = [0];
+        if stream.try_read(&mut byte).is_ok() {
+            return false;
+        }
+        pause().await;
+    }
+    true
+}
+
 #[actix_web::test]
 async fn f7_beyond_the_cap_accepting_pauses_and_resumes() {
     let service = Service::with(Setup {
@@ -158,13 +170,81 @@ async fn f7_beyond_the_cap_accepting_pauses_and_resumes() {
     })
     .await;
     let request = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
-    let mut waiting = vec![];
-    for _ in 0..64 {
-        waiting.push(raw::open(service.addr(), request).await);
+    let opened = async || raw::open(service.addr(), request).await;
+    let served = async |stream: &mut TcpStream| {
+        assert!(raw::head(stream).await.starts_with("HTTP/1.1 200"));
+    };
+    // Kept open after their answers: the next are served as soon as one of these makes room, and not before.
+    let mut within = vec![];
+    for _ in 0..16 {
+        let mut stream = opened().await;
+        served(&mut stream).await;
+        within.push(stream);
     }
-    // Each is served as soon as those before it make room: none is turned away.
-    for mut stream in waiting {
-        assert!(raw::head(&mut stream).await.starts_with("HTTP/1.1 200"));
+    let mut beyond = vec![opened().await];
+    assert!(is_silent(&beyond[0]).await, "a 17th is not served beside 16");
+    within.pop();
+    served(&mut beyond[0]).await;
+
+    for _ in 0..47 {
+        beyond.push(opened().await);
+    }
+    drop(within);
+    drop(beyond.remove(0));
+    for mut stream in beyond {
+        served(&mut stream).await; // none is turned away
     }
     assert_eq!(service.get("/v1/tasks").await.status, 200);
+}
+
+#[actix_web::test]
+async fn t2_a_key_has_so_many_requests_in_work_and_other_keys_theirs() {
+    let service = Service::with(Setup {
+        key_limits: KeyLimits {
+            concurrent_requests: 2,
+            ..key_limits()
+        },
+        ..Setup::default()
+    })
+    .await;
+    let other = service.key_of("other").await;
+    let body = avatar().to_string();
+    let (begun, rest) = body.split_at(1);
+    let head = format!(
+        "POST /v1/tasks HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{begun}",
+        service.key,
+        body.len()
+    );
+    let mut slow = vec![];
+    for _ in 0..2 {
+        slow.push(raw::open(service.addr(), head.as_bytes()).await);
+    }
+    // Sooner or later both bodies are in work, for as long as we hold them back. Should one of them have come while
+    // we asked, then it was the third, and comes again.
+    let mut refused = service.get("/v1/tasks").await;
+    for _ in 0..300 {
+        if refused.status == 429 {
+            break;
+        }
+        for stream in &mut slow {
+            if stream.try_read(&mut [0]).is_ok() {
+                *stream = raw::open(service.addr(), head.as_bytes()).await;
+            }
+        }
+        pause().await;
+        refused = service.get("/v1/tasks").await;
+    }
+    refused.is_problem(429, "rate_limited");
+    assert_eq!(refused.body["retryable"], true);
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(wait > 0);
+    let neighbour = answer(service.request_by(&other, Method::GET, "/v1/tasks")).await;
+    assert_eq!(neighbour.status, 200, "another key has its own places");
+
+    for mut stream in slow {
+        stream.write_all(rest.as_bytes()).await.unwrap();
+        assert!(raw::head(&mut stream).await.starts_with("HTTP/1.1 202"));
+    }
+    assert_eq!(service.get("/v1/tasks").await.status, 200, "both places are free");
 }

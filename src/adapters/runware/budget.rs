@@ -118,6 +118,8 @@ async fn permit(semaphore: &Semaphore) -> SemaphorePermit<'_> {
 mod tests {
     use super::*;
     use crate::adapters::manual_clock::ManualClock;
+    use futures_util::FutureExt as _;
+    use std::pin::pin;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     fn budget(in_flight: usize, per_second: u32) -> (Arc<ManualClock>, Arc<Budget>) {
@@ -184,6 +186,28 @@ mod tests {
         let [submissions, queries] = [0, 1].map(|n| sent[n].load(Ordering::Relaxed));
         assert!(submissions + queries <= 221, "{submissions} + {queries}");
         assert!(submissions >= 50 && queries >= 50, "{submissions} and {queries}");
+    }
+
+    #[tokio::test]
+    async fn queries_and_submissions_share_what_may_be_in_flight() {
+        let (_clock, budget) = budget(4, 20);
+        let mut held = vec![];
+        for _ in 0..2 {
+            held.push(budget.for_query().await.unwrap());
+            held.push(budget.for_submission().await.unwrap());
+        }
+        // Each has room in its own lane: only what both share is used up.
+        let (mut query, mut submission) = (pin!(budget.for_query()), pin!(budget.for_submission()));
+        assert!(query.as_mut().now_or_never().is_none(), "a fifth in flight");
+        assert!(submission.as_mut().now_or_never().is_none(), "a fifth in flight");
+        held.pop();
+        let next = query.await.unwrap();
+        assert!(
+            submission.as_mut().now_or_never().is_none(),
+            "one place, one turn"
+        );
+        drop(next);
+        submission.await.unwrap();
     }
 
     #[tokio::test]
