@@ -115,6 +115,36 @@ async fn an_audit_names_what_is_missing_and_repair_brings_it_back() {
     serve.stop().await;
 }
 
+/// Bytes that are as many as before, and not the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_names_an_object_of_equal_size_and_other_bytes() {
+    let outside = Outside::start().await;
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..2 {
+        serve.submit(&task(n, "")).await;
+    }
+    serve.wait_settled(2).await;
+    let key = key_of(&serve.task(&uuid(1)).await);
+    let mut bytes = outside.s3.get(&key).await.unwrap();
+    let before = bytes.clone();
+    *bytes.last_mut().unwrap() ^= 1;
+    outside.s3.bucket.put_with_sha256(&key, &bytes).await;
+    assert_eq!(before.len(), outside.s3.get(&key).await.unwrap().len());
+
+    let (code, found) = audit(&outside, &serve, &[]).await;
+    assert_eq!(code, Some(1), "{found:#}");
+    let told = found["data"].as_array().unwrap();
+    assert_eq!(told.len(), 1, "{found:#}");
+    assert_eq!(told[0]["problem"], "object_differs");
+    assert_eq!(told[0]["taskUUID"].as_str(), Some(uuid(1).as_str()));
+    assert_eq!(told[0]["key"].as_str(), Some(key.as_str()));
+
+    outside.s3.bucket.put_with_sha256(&key, &before).await;
+    let (code, found) = audit(&outside, &serve, &[]).await;
+    assert_eq!(code, Some(0), "the same bytes are the same object: {found:#}");
+    serve.stop().await;
+}
+
 fn edit(outside: &Outside, sql: &str, before: &[&str]) {
     let conn = rusqlite::Connection::open(outside.dir.path().join("data/catchment.db")).unwrap();
     conn.execute_batch("PRAGMA foreign_keys = OFF").unwrap();

@@ -3,6 +3,7 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ChecksumAlgorithm;
 
 #[derive(Clone)]
 pub struct Bucket {
@@ -51,6 +52,17 @@ impl Bucket {
     pub async fn put(&self, key: &str, bytes: &[u8]) {
         let request = self.client.put_object().bucket(&self.name).key(key);
         request
+            .body(ByteStream::from(bytes.to_vec()))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// The same by a tool that has the store keep a SHA-256.
+    pub async fn put_with_sha256(&self, key: &str, bytes: &[u8]) {
+        let request = self.client.put_object().bucket(&self.name).key(key);
+        request
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .body(ByteStream::from(bytes.to_vec()))
             .send()
             .await

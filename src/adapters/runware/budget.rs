@@ -193,21 +193,21 @@ mod tests {
         let (_clock, budget) = budget(4, 20);
         let mut held = vec![];
         for _ in 0..2 {
-            held.push(budget.for_query().await.unwrap());
-            held.push(budget.for_submission().await.unwrap());
+            held.push(budget.for_query().now_or_never().unwrap().unwrap());
+            held.push(budget.for_submission().now_or_never().unwrap().unwrap());
         }
         // Each has room in its own lane: only what both share is used up.
         let (mut query, mut submission) = (pin!(budget.for_query()), pin!(budget.for_submission()));
         assert!(query.as_mut().now_or_never().is_none(), "a fifth in flight");
         assert!(submission.as_mut().now_or_never().is_none(), "a fifth in flight");
         held.pop();
-        let next = query.await.unwrap();
+        let next = query.as_mut().now_or_never().unwrap().unwrap();
         assert!(
             submission.as_mut().now_or_never().is_none(),
             "one place, one turn"
         );
         drop(next);
-        submission.await.unwrap();
+        submission.as_mut().now_or_never().unwrap().unwrap();
     }
 
     #[tokio::test]
