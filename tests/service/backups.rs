@@ -6,9 +6,11 @@ use crate::outside::fault_store::{Act, FaultStore};
 use crate::outside::{Outside, Serve, until};
 use crate::wire::Wire;
 use crate::world::{task, uuid};
+use base64::Engine as _;
 use catchment::simulator::{Faults, Options};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const BEFORE: usize = 20;
@@ -263,6 +265,109 @@ async fn a_key_revoked_with_tasks_in_flight_loses_nothing() {
     serve.key = made["key"].as_str().unwrap().to_owned();
     serve.wait_settled(6).await;
     assert!(serve.tasks().await.iter().all(|t| t["status"] == "completed"));
+    outside.assert_bought_once(6);
+    assert_eq!(outside.s3.count().await, outside.paid());
+    serve.stop().await;
+}
+
+/// Nor do the keys that signed their callback addresses: it costs the fast path, not the results.
+#[tokio::test(flavor = "multi_thread")]
+async fn callback_keys_replaced_with_tasks_in_flight_lose_nothing() {
+    let mut outside = Outside::start().await;
+    outside.set("CATCHMENT_CALLBACK__KEYS", base64_of([1; 32]));
+    let mut serve = Serve::start(&outside, None).await;
+    for n in 0..6 {
+        serve.submit(&task(n, "render=1h")).await;
+    }
+    until("all are bought", || outside.simulator.stats().accepted == 6).await;
+    let old = outside.callback_url(&serve, &uuid(0)).await;
+    serve.stop().await;
+    outside.set("CATCHMENT_CALLBACK__KEYS", base64_of([2; 32]));
+    let mut serve = Serve::start(&outside, None).await;
+    let refused = serve.call_back(&old, &json!({"data": []})).await;
+    assert_eq!(refused, 404, "its callbacks are nobody's");
+    outside.simulator.advance(Duration::from_secs(7200));
+    serve.wait_settled(6).await;
+    assert!(serve.tasks().await.iter().all(|t| t["status"] == "completed"));
+    outside.assert_bought_once(6);
+    assert_eq!(outside.s3.count().await, outside.paid());
+    serve.stop().await;
+}
+
+fn base64_of(key: [u8; 32]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(key)
+}
+
+/// Into the bucket while submissions, callbacks and copies go on: it holds what was acknowledged before, and it is put
+/// back from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_under_load_is_whole_and_is_put_back_from_the_bucket() {
+    const TASKS: usize = 300;
+    const BEFORE_IT: usize = 100;
+    let mut outside = Outside::start().await;
+    outside.set("CATCHMENT_RUNWARE__MAX_IN_FLIGHT", "64");
+    outside.set("CATCHMENT_ARCHIVE__CONCURRENCY", "32");
+    let mut serve = Serve::start(&outside, None).await;
+    let acknowledged = AtomicUsize::new(0);
+    let submissions = async {
+        for n in 0..TASKS {
+            serve.submit(&task(n, "")).await; // acknowledged when it returns
+            acknowledged.store(n + 1, Ordering::SeqCst);
+        }
+    };
+    let backup = async {
+        until("some are acknowledged", || {
+            acknowledged.load(Ordering::SeqCst) >= BEFORE_IT
+        })
+        .await;
+        let mut command = outside.command();
+        command.args(["backup", "--to-bucket", "--json"]);
+        let made = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let made = made.await.unwrap();
+        let during = acknowledged.load(Ordering::SeqCst);
+        assert!(during < TASKS, "the load was over before the backup");
+        made
+    };
+    let ((), made) = tokio::join!(submissions, backup);
+    assert!(made.status.success(), "{}", said(&made));
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let key = made["key"].as_str().unwrap();
+    wait_completed(&serve, TASKS).await;
+    serve.stop().await;
+
+    let file = outside.dir.path().join("from-the-bucket.db");
+    std::fs::write(&file, outside.s3.get(key).await.unwrap()).unwrap();
+    let conn = rusqlite::Connection::open(&file).unwrap();
+    let sound: String = conn
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(sound, "ok");
+    for n in 0..BEFORE_IT {
+        let id = uuid::Uuid::parse_str(&uuid(n)).unwrap();
+        let known: bool = conn
+            .query_row(
+                "SELECT count(*) FROM tasks WHERE uuid = ?1",
+                [id.as_bytes()],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert!(known, "{n} was acknowledged before the backup");
+    }
+    let held: u32 = conn
+        .query_row("SELECT count(*) FROM tasks", [], |row| row.get(0))
+        .unwrap();
+    assert!((held as usize) < TASKS, "it is of the time it was taken");
+    drop(conn);
+    put_back(&outside, "from-the-bucket.db");
+
+    let mut serve = Serve::start(&outside, None).await;
+    let audit = cli(&outside, &serve, &["audit", "--repair", "--yes", "--json"]).await;
+    assert!(audit.status.success(), "{}", said(&audit));
+    wait_completed(&serve, TASKS).await;
+    outside.assert_bought_once(TASKS);
+    let objects = outside.s3.bucket.keys().await;
+    let results = objects.iter().filter(|key| key.ends_with(".mp4")).count();
+    assert_eq!(results, outside.paid(), "G5: no second object");
     serve.stop().await;
 }
 
