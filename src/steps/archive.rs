@@ -2,13 +2,13 @@
 //! last chunk is withheld until length and container are right and the digest is committed, so a bad source never
 //! becomes an object and a lost answer can be decided.
 
+mod conflicts;
 mod flow;
 mod held;
 mod lending;
 
 use crate::crash_point;
 use crate::domain::asset::{Asset, AssetReason, Intent, KeyRule, ObjectKey};
-use crate::domain::backoff;
 use crate::domain::file::{CopyOutcome, NotStored, Policy, TaskFile};
 use crate::domain::ids::{AssetId, TaskId};
 use crate::domain::lease::{Fence, Lease};
@@ -18,7 +18,7 @@ use crate::ports::clock::{Clock, Rng};
 use crate::ports::source::Sources;
 use crate::ports::store::{CopyJob, Queue, Store, StoreError};
 use crate::ports::wake::Wakeups;
-use std::time::Duration;
+use conflicts::Tries;
 
 pub struct Archive<'a> {
     pub store: &'a dyn Store,
@@ -230,13 +230,6 @@ enum Hold {
     GiveUp,
 }
 
-/// Times a decision is made again when a sibling or a query changed the task meanwhile: at once for a few, then after
-/// pauses. A storm of callbacks, each of which causes a query, may change the task hundreds of times a second for as
-/// long as it lasts; together the pauses are longer than half a minute.
-const MAX_CONFLICTS: u32 = 160;
-const AT_ONCE: u32 = 8;
-const PAUSE: Duration = Duration::from_millis(250);
-
 impl Job {
     /// Reads the task, decides, writes; again when it changed in between. Answers the file as written.
     async fn write(
@@ -246,11 +239,8 @@ impl Job {
         decide: impl Fn(TaskFile) -> Transition,
     ) -> Result<TaskFile, StoreError> {
         let id: TaskId = self.asset.task;
-        for conflicts in 0..MAX_CONFLICTS {
-            if conflicts >= AT_ONCE {
-                let pause = backoff::around(PAUSE, 0.9, ctx.rng.jitter());
-                ctx.clock.sleep(pause).await;
-            }
+        let mut tries = Tries::default();
+        while tries.another(ctx.clock, ctx.rng).await {
             let file = ctx.store.task(None, id).await?.ok_or(StoreError::LeaseLost)?;
             let transition = decide(file.clone());
             let written = after(file, &transition);

@@ -84,6 +84,7 @@ fn report(done: rusqlite::Result<i64>, signals: &Signals) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::open::connect;
     use super::*;
     use tokio::sync::watch;
 
@@ -153,5 +154,43 @@ mod tests {
         watch.after_commit(&conn, &signals);
         conn.execute("INSERT INTO t VALUES (1)", []).unwrap();
         assert!(checkpoint(&conn, "NOOP").unwrap() < CHECKPOINT_FRAMES);
+    }
+
+    #[test]
+    fn the_checkpointer_takes_its_turn_and_a_spike_is_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x)")
+            .unwrap();
+        let conn = connect(&path).unwrap();
+        let signals = Arc::new(Signals {
+            last_sequence: watch::channel(0).0,
+            fatal: watch::channel(None).0,
+        });
+        let (mut watch, thread) = start(connect(&path).unwrap(), Arc::clone(&signals));
+        {
+            let pass = Arc::clone(&watch.pass);
+            let _turn = pass.lock().unwrap();
+            watch.call.send(()).unwrap();
+            watch.call.send(()).unwrap(); // there is room once the first was taken
+            for _ in 0..50 {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                assert!(watch.call.try_send(()).is_err(), "it waits with the first");
+            }
+        }
+        grow(&conn, 2 * CATCH_UP_FRAMES);
+        let log = path.with_file_name("a.db-wal");
+        let grown = std::fs::metadata(&log).unwrap().len();
+        watch.after_commit(&conn, &signals);
+        conn.execute("INSERT INTO t VALUES (1)", []).unwrap();
+        let left = std::fs::metadata(&log).unwrap().len();
+        assert!(
+            grown > 64 * 1024 * 1024 && left <= 32 * 1024 * 1024,
+            "{grown}, then {left}"
+        );
+        drop(watch);
+        thread.join().unwrap();
     }
 }
