@@ -4,11 +4,25 @@
 use super::fault::Fault;
 use super::rows::{Ms, Sha, int, ms};
 use super::tasks::has_tombstone;
+use super::together::{Answered, Kind};
 use crate::domain::task::TaskStatus;
 use crate::ports::store::{MAX_RECEIPTS, NewReceipt, Receipt, Recorded};
 use rusqlite::{Connection, OptionalExtension, params};
 
-pub(super) fn record(conn: &Connection, receipt: &NewReceipt) -> Result<Recorded, Fault> {
+/// Callbacks on their way to the writer.
+pub(super) struct Receipts;
+
+impl Kind for Receipts {
+    type Item = NewReceipt;
+    type Answer = Recorded;
+    const DURING: &'static str = "record";
+
+    fn write(conn: &Connection, receipts: &[NewReceipt]) -> Result<Vec<Answered<Self>>, Fault> {
+        receipts.iter().map(|one| record(conn, one).map(Ok)).collect()
+    }
+}
+
+fn record(conn: &Connection, receipt: &NewReceipt) -> Result<Recorded, Fault> {
     let found: Option<(i64, bool, u32)> = conn
         .prepare_cached(
             "SELECT id, status = ?2, (SELECT count(*) FROM receipts r WHERE r.task_id = t.id) \

@@ -3,7 +3,7 @@
 //! which function runs where.
 
 mod accounts; // API keys
-mod arrivals; // callbacks on their way to the writer
+mod attempts; // one try, as people read it
 mod call_health; // the receivers of tasks' own webhooks
 mod checkpoint; // the log back into the file
 mod chores; // a whole queue, step by step
@@ -29,13 +29,13 @@ mod retain; // the retention port
 mod retention; // what goes when its time is over
 mod rows; // rows to domain values and back
 mod settle; // what tries of deliveries came to
-mod settlements; // many of them at once
 mod sinks; // how far logs outside have got
 mod task_webhooks; // deliveries of single tasks
 mod tasks; // submissions and the commit of every decision
 #[cfg(test)]
 mod tests;
 mod timeline; // a task's story, in bounded space
+mod together; // many small writes in one
 mod writer; // the one writer
 
 pub use migrate::{SCHEMA, Upgrade};
@@ -60,18 +60,19 @@ use crate::ports::store::{
     StoreError, TaskPage, TaskQuery, TaskStore, TimelineLine,
 };
 use crate::ports::task_webhooks::{SettledTaskDelivery, TaskBrief, TaskWebhooks};
-use arrivals::Arrivals;
 use async_trait::async_trait;
 use fault::Fault;
+use inbox::Receipts;
 use readers::Readers;
 use rusqlite::Connection;
-use settlements::Settlements;
+use settle::Settlements;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tasks::Hold;
+use together::Together;
 use tokio::sync::watch;
 use writer::{Signals, Writer};
 
@@ -81,8 +82,8 @@ pub struct SqliteStore {
     signals: Arc<Signals>,
     // Dropped in this order: the writer drains, its end ends the checkpointer, and only then the lock goes.
     writer: Writer,
-    arrivals: Arc<Arrivals>,
-    settlements: Arc<Settlements>,
+    receipts: Arc<Together<Receipts>>,
+    settlements: Arc<Together<Settlements>>,
     checkpointer: Checkpointer,
     readers: Arc<Readers>,
     /// Held for as long as the store lives.
@@ -113,7 +114,7 @@ impl SqliteStore {
         let marks_clean = options.role == Role::Serve;
         Ok(Arc::new(Self {
             writer: Writer::start(prepared.writer, Arc::clone(&signals), wal, marks_clean),
-            arrivals: Arc::default(),
+            receipts: Arc::default(),
             settlements: Arc::default(),
             checkpointer: Checkpointer(Mutex::new(Some(thread))),
             readers: Readers::new(path.clone()),
@@ -250,7 +251,7 @@ impl TaskStore for SqliteStore {
 #[async_trait]
 impl Inbox for SqliteStore {
     async fn record(&self, receipt: NewReceipt) -> Result<Recorded, StoreError> {
-        self.arrivals.record(&self.writer, receipt).await
+        self.receipts.write(&self.writer, receipt).await
     }
 }
 
@@ -389,7 +390,7 @@ impl Outbox for SqliteStore {
     }
 
     async fn settle_delivery(&self, settled: SettledDelivery) -> Result<Option<DisabledReason>, StoreError> {
-        self.settlements.settle(&self.writer, settled).await
+        self.settlements.write(&self.writer, settled).await
     }
 
     async fn create_endpoint(&self, endpoint: Endpoint) -> Result<(), StoreError> {

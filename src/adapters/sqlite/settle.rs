@@ -1,26 +1,35 @@
 //! What tries of deliveries came to: many at once, under their leases, with what they say of their endpoints' health.
 
+use super::attempts::{self, Of};
 use super::chores;
 use super::deliveries::BEHIND_MS;
 use super::endpoints::{disable, read_health, write_health};
 use super::events::append_operator_events;
 use super::fault::Fault;
 use super::rows::{Cells, int, length_ms, ms, opt_ms};
-use crate::domain::delivery::{After, Attempt, Outcome};
+use super::together::{Answered, Kind};
+use crate::domain::delivery::{After, Outcome};
 use crate::domain::endpoint::{DisabledReason, Health};
 use crate::domain::time::Timestamp;
 use crate::ports::store::{SettledDelivery, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 
-/// `Some`: it disabled its endpoint. `LeaseLost`: it changed nothing.
-pub(super) type Settled = Result<Option<DisabledReason>, StoreError>;
+/// Tries that ended, on their way to the writer: with one look at each endpoint for all of them.
+pub(super) struct Settlements;
 
-/// Settles them in their order.
-///
-/// # Errors
-/// Something else than a lost lease: nothing of it may be committed.
-pub(super) fn settle_all(conn: &Connection, batch: &[SettledDelivery]) -> Result<Vec<Settled>, Fault> {
+impl Kind for Settlements {
+    type Item = SettledDelivery;
+    /// `Some`: it disabled its endpoint. `LeaseLost`: it changed nothing.
+    type Answer = Option<DisabledReason>;
+    const DURING: &'static str = "settle_delivery";
+
+    fn write(conn: &Connection, tries: &[SettledDelivery]) -> Result<Vec<Answered<Self>>, Fault> {
+        settle_all(conn, tries)
+    }
+}
+
+fn settle_all(conn: &Connection, batch: &[SettledDelivery]) -> Result<Vec<Answered<Settlements>>, Fault> {
     let mut books = Books::default();
     let mut answers = Vec::with_capacity(batch.len());
     for one in batch {
@@ -227,7 +236,13 @@ fn put_off(
          WHERE id = ?1",
     )?
     .execute(params![settled.id, ms(until), holds, opt_ms(not_before)])?;
-    insert_attempt(conn, settled.id, &settled.attempt)
+    attempts::insert(
+        conn,
+        Of::Endpoint,
+        settled.id,
+        settled.attempt.number,
+        &settled.attempt,
+    )
 }
 
 fn bury(conn: &Connection, settled: &SettledDelivery) -> Result<(), Fault> {
@@ -237,37 +252,11 @@ fn bury(conn: &Connection, settled: &SettledDelivery) -> Result<(), Fault> {
          reason = ?2 WHERE id = ?1",
     )?
     .execute(params![settled.id, reason])?;
-    insert_attempt(conn, settled.id, &settled.attempt)
-}
-
-fn insert_attempt(conn: &Connection, delivery: i64, attempt: &Attempt) -> Result<(), Fault> {
-    let (status, code, retry_after, excerpt) = match &attempt.outcome {
-        Outcome::Delivered { status } => (Some(*status), None, None, None),
-        Outcome::Refused {
-            status,
-            retry_after,
-            excerpt,
-        } => (
-            Some(*status),
-            None,
-            retry_after.map(length_ms),
-            Some(excerpt.as_str()),
-        ),
-        Outcome::Unreached { code } => (None, Some(*code), None, None),
-    };
-    conn.prepare_cached(
-        "INSERT INTO attempts (delivery_id, number, at, duration_ms, http_status, code, retry_after_ms, excerpt) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![
-        delivery,
-        attempt.number,
-        ms(attempt.at),
-        length_ms(attempt.duration),
-        status,
-        code,
-        retry_after,
-        excerpt,
-    ])?;
-    Ok(())
+    attempts::insert(
+        conn,
+        Of::Endpoint,
+        settled.id,
+        settled.attempt.number,
+        &settled.attempt,
+    )
 }

@@ -1,12 +1,13 @@
 //! A task's own webhook and its deliveries: made with their events, claimed receiver by receiver, so that one with a
 //! long queue costs the others nothing; settled under their lease, with what the try says of the receiver's health.
 
+use super::attempts::{self, Of};
 use super::call_health::{self, Receiver, receivers};
 use super::events::{EVENT_COLUMNS, append_operator_events, read_event};
 use super::fault::{Fault, corrupt};
 use super::json;
 use super::rows::{Cells, int, length_ms, ms, task_key};
-use crate::domain::delivery::{After, DeadReason, Delivery, Outcome};
+use crate::domain::delivery::{After, DeadReason, Delivery};
 use crate::domain::event::{Event, NewEvent};
 use crate::domain::fair_share::{self, Places};
 use crate::domain::ids::{EventId, TaskId, Tenant};
@@ -176,7 +177,7 @@ pub(super) fn settle(conn: &Connection, settled: &SettledTaskDelivery) -> Result
     let Some((task, number, sequence)) = held else {
         return Err(StoreError::LeaseLost.into());
     };
-    insert_attempt(conn, settled, number)?;
+    attempts::insert(conn, Of::TaskWebhook, settled.id, number, &settled.attempt)?;
     call_health::note(
         conn,
         settled.id,
@@ -201,39 +202,6 @@ fn is_gone(conn: &Connection, task: i64) -> Result<bool, Fault> {
         .prepare_cached("SELECT gone_at IS NOT NULL FROM task_webhooks WHERE task_id = ?1")?
         .query_row([task], |row| row.get(0))?;
     Ok(gone)
-}
-
-fn insert_attempt(conn: &Connection, settled: &SettledTaskDelivery, number: u32) -> Result<(), Fault> {
-    let attempt = &settled.attempt;
-    let (status, code, retry_after, excerpt) = match &attempt.outcome {
-        Outcome::Delivered { status } => (Some(*status), None, None, None),
-        Outcome::Refused {
-            status,
-            retry_after,
-            excerpt,
-        } => (
-            Some(*status),
-            None,
-            retry_after.map(length_ms),
-            Some(excerpt.as_str()),
-        ),
-        Outcome::Unreached { code } => (None, Some(*code), None, None),
-    };
-    conn.prepare_cached(
-        "INSERT INTO task_attempts (delivery_id, number, at, duration_ms, http_status, code, retry_after_ms, excerpt) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![
-        settled.id,
-        number,
-        ms(attempt.at),
-        length_ms(attempt.duration),
-        status,
-        code,
-        retry_after,
-        excerpt,
-    ])?;
-    Ok(())
 }
 
 /// Whose word it is that the receiver is gone: about which event, at which try.

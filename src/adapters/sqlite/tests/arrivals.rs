@@ -22,7 +22,7 @@ async fn i1_callbacks_that_arrive_together_are_one_job_and_all_stored() {
             tokio::spawn(async move { store.record(receipt(n % 3, &(n / 2).to_be_bytes())).await })
         })
         .collect();
-    while store.arrivals.waiting() < 300 {
+    while store.receipts.waiting() < 300 {
         tokio::task::yield_now().await;
     }
     let jobs = super::super::writer::QUEUE - store.writer.room();
