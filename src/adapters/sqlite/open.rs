@@ -3,6 +3,7 @@
 use super::migrate::{self, LATEST, Upgrade};
 use super::writer::set_clean_stop;
 use crate::domain::time::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _};
@@ -388,6 +389,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(128);
+    // Plans do not look at the values: a statement would be compiled again for each new one.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "mmap_size", 0)?;

@@ -7,7 +7,9 @@ mod queues; // an endpoint's whole queue, step by step
 mod together; // tries settled by one job
 
 use super::fault::Fault;
-use super::{OpenOptions, Role, SqliteStore, chores, deliveries, inbox, learning, leases, overdue, settle};
+use super::{
+    OpenOptions, Role, SqliteStore, chores, deliveries, events, inbox, learning, leases, overdue, settle,
+};
 use crate::domain::file::TaskFile;
 use crate::domain::ids::{Digest, TaskId, Tenant};
 use crate::domain::task::Origin;
@@ -450,6 +452,41 @@ async fn hot_statements_use_their_indexes() {
         assert!(plan.contains(index), "{sql}: {plan}");
         let may_sort = sql == inbox::OPEN; // at most MAX_RECEIPTS rows
         assert!(may_sort || !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+    }
+}
+
+/// The planner does not look at the values: else every new value has the statement compiled again, which costs more
+/// than running it.
+#[tokio::test]
+async fn hot_statements_are_compiled_once_whatever_they_are_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("db"));
+    let event = format!(
+        "SELECT {} FROM events e LEFT JOIN tasks t ON t.id = e.task_id WHERE e.sequence = ?1",
+        events::EVENT_COLUMNS
+    );
+    for sql in [
+        settle::NEXT,
+        deliveries::DUE,
+        leases::QUERIES,
+        leases::COPIES,
+        inbox::OPEN,
+        &event,
+    ] {
+        let text = sql.to_owned();
+        let again = store
+            .write("test", move |conn| {
+                let mut statement = conn.prepare(&text)?;
+                for value in 1..5 {
+                    let values = vec![value; statement.parameter_count()];
+                    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+                    while rows.next()?.is_some() {}
+                }
+                Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
+            })
+            .await
+            .unwrap();
+        assert_eq!(again, 0, "{sql}");
     }
 }
 
