@@ -37,6 +37,12 @@ const fn entry(part: Part, path: &'static str, methods: &'static [Answered]) -> 
 }
 
 pub const TABLE: &[Entry] = &[
+    // The first: paths are tried one after the other, and this one is asked for the most.
+    entry(
+        Part::Callback,
+        "/cb/v1/{token}",
+        &[("POST", || web::route().to(callback::receive))],
+    ),
     entry(
         Part::Api,
         "/v1/tasks",
@@ -138,11 +144,6 @@ pub const TABLE: &[Entry] = &[
         Part::Api,
         "/docs/problems",
         &[("GET", || get().to(health::problems))],
-    ),
-    entry(
-        Part::Callback,
-        "/cb/v1/{token}",
-        &[("POST", || web::route().to(callback::receive))],
     ),
     entry(Part::Admin, "/livez", &[("GET", || get().to(health::live))]),
     entry(Part::Admin, "/readyz", &[("GET", || get().to(health::ready))]),
