@@ -41,7 +41,7 @@ test: setup-tests ## Every test, crash tests included
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints
 
 crash: setup-tests ## SIGKILL at every named point, on both object stores (minutes)
-	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints --test crash -- --include-ignored
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(CARGO) test --locked --features failpoints --test crash
 
 backlog: setup ## A consumer down for a day with 10^5 events (the tests have 10^4)
 	$(CARGO) test --locked --test backlog -- --ignored --nocapture

@@ -172,19 +172,23 @@ fn as_asked(host: &str) -> String {
 /// The two rules: nothing private at all, and some private network that is not the target's.
 const RULES: [&[&str]; 2] = [&[], &["10.99.0.0/16"]];
 
+/// What sends in the service: the client for event endpoints, the reader for downloads.
 struct Bench {
     metadata: Untouched,
     dns: Arc<Dns>,
     guard: GuardedClient,
+    reader: GuardedReader,
 }
 
 impl Bench {
     fn new(allow_private: &[&str], dns: Arc<Dns>) -> Self {
         let guard = GuardedClient::with_lookup(rule(allow_private), &settings(), dns.clone());
+        let reader = GuardedReader::with_lookup(rule(allow_private), &settings(), dns.clone());
         Self {
             metadata: Untouched::open(),
             dns,
             guard: guard.expect("CA certificates"),
+            reader: reader.expect("CA certificates"),
         }
     }
 
@@ -210,12 +214,27 @@ impl Bench {
     }
 
     async fn sent(&self, url: &Url, purpose: Purpose<'_>) -> String {
-        let sent = match self.guard.request(Method::GET, url.clone(), purpose) {
+        match purpose {
+            Purpose::Endpoint => self.posted(url).await,
+            Purpose::Source(_) => self.downloaded(url, purpose).await,
+        }
+    }
+
+    async fn posted(&self, url: &Url) -> String {
+        let sent = match self.guard.request(Method::POST, url.clone(), Purpose::Endpoint) {
             Ok(request) => request.send().await.map(|answer| answer.status()),
             Err(refusal) => Err(refusal.into()),
         };
         match sent {
             Err(SendError::Refused(refusal)) => refusal.code().to_owned(),
+            other => panic!("{url} was not refused: {other:?}"),
+        }
+    }
+
+    async fn downloaded(&self, url: &Url, purpose: Purpose<'_>) -> String {
+        let read = self.reader.get(url, purpose, HeaderMap::new()).await;
+        match read.map(|answer| answer.status) {
+            Err(ReadError::Refused(refusal)) => refusal.code().to_owned(),
             other => panic!("{url} was not refused: {other:?}"),
         }
     }
