@@ -14,8 +14,9 @@ use crate::domain::ids::{Digest, Tenant, hex};
 use crate::http::sample_endpoint::SampleEndpoint;
 
 use crate::ports::store::{Accounts as _, NewApiKey, Outbox as _, TaskStore as _};
-use crate::simulator::{Faults, Simulator};
+use crate::simulator::{Faults, Simulator, Stats, Tally};
 use futures_util::stream::{self, StreamExt as _};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -101,6 +102,10 @@ pub struct DevSummary {
     pub lost: u64,
     /// What the simulated provider and its network did meanwhile.
     pub faults: Misdeeds,
+    /// Results the provider made, by the clip it serves for them: each is another container, or lies otherwise in it.
+    pub containers: BTreeMap<&'static str, u64>,
+    /// Tasks by their number of results.
+    pub number_results: BTreeMap<usize, u64>,
     pub stages: Stages,
 }
 
@@ -120,10 +125,15 @@ pub struct Misdeeds {
     pub downloads_spoiled: u64,
     /// Downloads of a link that was dead, or not there yet.
     pub downloads_dead: u64,
+    /// Each kind by the name of its switch (`catchment simulate --help`); one that is not listed did not strike.
+    pub by_name: BTreeMap<&'static str, u64>,
+    /// Callbacks by the shape of their body: `A` a bare result, `B` results in `data`, `C` an `errors` list, `D` a bare
+    /// error, `E` an error in `data`.
+    pub callback_bodies: BTreeMap<&'static str, u64>,
 }
 
-impl From<crate::simulator::Stats> for Misdeeds {
-    fn from(stats: crate::simulator::Stats) -> Self {
+impl Misdeeds {
+    fn new(stats: Stats, by_name: BTreeMap<&'static str, u64>, bodies: BTreeMap<&'static str, u64>) -> Self {
         Self {
             submissions_refused: stats.submissions_refused,
             submissions_cut: stats.submissions_cut,
@@ -136,6 +146,8 @@ impl From<crate::simulator::Stats> for Misdeeds {
             callbacks_forged: stats.callbacks_forged,
             downloads_spoiled: stats.downloads_spoiled,
             downloads_dead: stats.downloads_dead,
+            by_name,
+            callback_bodies: bodies,
         }
     }
 }
@@ -462,6 +474,12 @@ impl World {
         for what in &book.untrue {
             tracing::error!("not as the provider's book says: {what}");
         }
+        let Tally {
+            faults,
+            bodies,
+            clips,
+            number_results,
+        } = self.simulator.tally();
         Ok(DevSummary {
             tasks,
             generations: book.generations,
@@ -476,7 +494,9 @@ impl World {
             callbacks_duplicate: received("duplicate"),
             recovered_by_poll: ledger::counter(&page, "recovered_by_poll_total", ""),
             lost: book.lost,
-            faults: self.simulator.stats().into(),
+            faults: Misdeeds::new(self.simulator.stats(), faults, bodies),
+            containers: clips,
+            number_results,
             stages: ledger::stages(&emitted, &taken),
         })
     }

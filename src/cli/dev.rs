@@ -25,7 +25,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 3)]
     tasks: u32,
 
-    /// How much the simulated provider misbehaves
+    /// How much the simulated provider misbehaves; at every level a dead link is replaced when asked for, each failure is
+    /// told for itself, and a download stalls for at most 8 s, so that every result can be archived within the run
     #[arg(long, value_name = "LEVEL", default_value = "none", value_parser = fault_level())]
     faults: FaultLevel,
 
@@ -252,12 +253,14 @@ mod tests {
                 "bytes",
                 "callbacks_duplicate",
                 "callbacks_received",
+                "containers",
                 "events_delivered",
                 "events_emitted",
                 "failed",
                 "faults",
                 "generations",
                 "lost",
+                "number_results",
                 "recovered_by_poll",
                 "results",
                 "stages",

@@ -234,6 +234,13 @@ fn mishap(world: &World, call: &Call, faults: &Faults) -> Option<Mishap> {
         hit(rng, refuse).then(|| Mishap::Refuse(draw(rng, with)))
     };
     let mishap = world.strike(occasion, call.subject, faults.at_most, roll)?;
+    let switch = match (mishap, call.is_submission) {
+        (Mishap::Cut, true) => "cut-before-accept",
+        (Mishap::Cut, false) => "cut-query",
+        (Mishap::Refuse(_), true) => "refuse-submit",
+        (Mishap::Refuse(_), false) => "refuse-query",
+    };
+    world.note(|tally| tally.fault(switch));
     world.count(|stats| match (mishap, call.is_submission) {
         (Mishap::Cut, true) => stats.submissions_cut += 1,
         (Mishap::Cut, false) => stats.queries_cut += 1,
@@ -282,15 +289,16 @@ async fn leave(
 ) -> HttpResponse {
     let at_most = faults.at_most;
     let accepted = submissions.iter().any(Submission::is_new);
-    if accepted && world.dice.hits(faults.slow_ack, "slow-ack", call.subject, 0) {
+    let is_slow = accepted && world.dice.hits(faults.slow_ack, "slow-ack", call.subject, 0);
+    if world.struck("slow-ack", is_slow) {
         world.clock.sleep(faults.slow_ack_by).await;
     }
     let cuts = |rng: &mut StdRng| hit(rng, faults.cut_after_accept).then_some(());
-    if accepted
+    let is_cut = accepted
         && world
             .strike("cut-after-accept", call.subject, at_most, cuts)
-            .is_some()
-    {
+            .is_some();
+    if world.struck("cut-after-accept", is_cut) {
         world.count(|stats| stats.submissions_cut += 1);
         return connection::cut(request);
     }
@@ -298,16 +306,18 @@ async fn leave(
         .dice
         .hits(faults.empty_errors, "empty-errors", call.subject, 0);
     let truncates = |rng: &mut StdRng| hit(rng, faults.truncate_answers).then_some(());
-    if world
+    let is_truncated = world
         .strike("truncate-answer", call.subject, at_most, truncates)
-        .is_some()
-    {
+        .is_some();
+    if world.struck("truncate-answers", is_truncated) {
         world.count(|stats| match call.is_submission {
             true => stats.submissions_cut += 1,
             false => stats.queries_cut += 1,
         });
         return connection::half(status, &answer.body(empty_errors).to_string());
     }
+    // Beside true errors the list is not empty.
+    world.struck("empty-errors", empty_errors && answer.errors.is_empty());
     written(&answer, status, empty_errors)
 }
 

@@ -35,7 +35,9 @@ pub async fn deliver(world: &World, task: &Task, outcome: &Outcome, body: Body, 
     let Some(url) = &task.webhook else { return };
     let faults = world.faults_with(&task.overlay);
     let mut rng = world.dice.cast("callback", outcome.id, copy);
-    let text = written(world, task, outcome, &body, &faults, &mut rng).to_string();
+    let written = written(world, task, outcome, &body, &faults, &mut rng);
+    world.note(|tally| tally.body(&written));
+    let text = written.to_string();
     world.count(|stats| stats.callbacks_sent += 1);
     bump(&outcome.callbacks_sent);
     for attempt in 0..faults.callback_attempts.max(1) {
@@ -99,7 +101,8 @@ fn written(
     faults: &Faults,
     rng: &mut StdRng,
 ) -> Value {
-    if *body == Body::Outcome && hit(rng, faults.cumulative_callbacks) {
+    let is_cumulative = *body == Body::Outcome && hit(rng, faults.cumulative_callbacks);
+    if world.struck("cumulative-callbacks", is_cumulative) {
         return view::status(world, task, faults, 0).body(false);
     }
     match body {
@@ -113,7 +116,7 @@ fn written(
             Verdict::Failure { code } => shaped_failure(task, code, &faults.callback_shapes, rng),
             Verdict::Success | Verdict::Stuck => {
                 let mut item = view::success(world, task, outcome, Some(outcome.link()));
-                if hit(rng, faults.omit_status) {
+                if world.struck("omit-status", hit(rng, faults.omit_status)) {
                     item.remove("status");
                 }
                 shaped_success(item, &faults.callback_shapes, rng)

@@ -40,6 +40,32 @@ enum Spoil {
     Length(i64),
 }
 
+impl Spoil {
+    /// The switch whose chance it is.
+    fn switch(self) -> &'static str {
+        match self {
+            Self::Refuse(_) => "refuse-download",
+            Self::Redirect => "redirect-downloads",
+            Self::Html => "html-downloads",
+            Self::Garbage => "garbage-downloads",
+            Self::WrongRange => "wrong-range",
+            Self::Cut(_) => "cut-downloads",
+            Self::Truncate(_) => "truncate-downloads",
+            Self::Stall(_) => "stall-downloads",
+            Self::Length(_) => "wrong-lengths",
+        }
+    }
+}
+
+/// Why there is nothing under a link.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Gone {
+    Unfinished,
+    Late,
+    /// Replaced, or past its life.
+    Dead,
+}
+
 /// A file that can be had, and the request for it.
 struct Visit<'a> {
     request: &'a HttpRequest,
@@ -62,11 +88,10 @@ pub async fn get(request: HttpRequest, world: Data<World>) -> HttpResponse {
         index,
         faults,
     };
-    if let Some(status) = visit.is_gone() {
-        visit.world.count(|stats| stats.downloads_dead += 1);
-        return connection::refusal(status);
+    match visit.gone() {
+        Some(gone) => visit.turn_away(gone),
+        None => visit.answer(),
     }
-    visit.answer()
 }
 
 /// The id in the last part of the path.
@@ -86,29 +111,37 @@ impl Visit<'_> {
         &self.task.results[self.index]
     }
 
-    /// Why there is nothing under this link, if so: not finished, not there yet, replaced, or dead.
-    fn is_gone(&self) -> Option<Refusal> {
+    /// Why there is nothing under this link, if so.
+    fn gone(&self) -> Option<Gone> {
         let (world, faults, outcome) = (&self.world, &self.faults, self.outcome());
         let now = world.clock.now();
         if outcome.verdict != Verdict::Success || !outcome.is_finished(now) {
-            return Some(Refusal::Status(404));
+            return Some(Gone::Unfinished);
         }
         let late = world.dice.hits(faults.late_file, "late-file", outcome.id, 0);
         if late && now < outcome.finish_at + faults.late_file_by.as_millis() as u64 {
-            return Some(Refusal::Status(404));
+            return Some(Gone::Late);
         }
         let link = outcome.link();
         let is_current = self
             .request
             .path()
             .contains(&format!("/{}/", outcome.shard(world, link)));
-        if is_current && !outcome.is_dead(link, world, &self.task, faults) {
-            return None;
+        let is_alive = is_current && !outcome.is_dead(link, world, &self.task, faults);
+        (!is_alive).then_some(Gone::Dead)
+    }
+
+    fn turn_away(&self, gone: Gone) -> HttpResponse {
+        let (world, faults, outcome) = (&self.world, &self.faults, self.outcome());
+        world.count(|stats| stats.downloads_dead += 1);
+        world.struck("late-file", gone == Gone::Late);
+        if gone != Gone::Dead {
+            return connection::refusal(Refusal::Status(404));
         }
-        Some(draw(
-            &mut world.dice.cast("dead-status", outcome.id, 0),
-            &faults.dead_status,
-        ))
+        outcome.tried_in_vain();
+        world.struck("dead-link", outcome.dies_early(world, faults));
+        let mut rng = world.dice.cast("dead-status", outcome.id, 0);
+        connection::refusal(draw(&mut rng, &faults.dead_status))
     }
 
     fn answer(self) -> HttpResponse {
@@ -122,8 +155,10 @@ impl Visit<'_> {
             return self.send(Plan::whole(start, end), is_part, (start, end), Some(end - start));
         }
         let spoil = self.spoil(start, end, is_part);
-        self.world
-            .count(|stats| stats.downloads_spoiled += u64::from(spoil.is_some()));
+        if let Some(spoil) = spoil {
+            self.world.count(|stats| stats.downloads_spoiled += 1);
+            self.world.note(|tally| tally.fault(spoil.switch()));
+        }
         match spoil {
             Some(Spoil::Refuse(refusal)) => return connection::refusal(refusal),
             Some(Spoil::Redirect) => return redirect(self.request),
@@ -131,6 +166,7 @@ impl Visit<'_> {
             _ => {}
         }
         self.world.count(|stats| stats.downloads += 1);
+        self.note_traits();
         bump(&self.outcome().downloads);
         let mut plan = Plan::whole(start, end);
         plan.rate = self.faults.download_rate.map(|rate| rate.0);
@@ -191,6 +227,18 @@ impl Visit<'_> {
             0
         };
         Some(format!("\"{}-{version}\"", outcome.id.simple()))
+    }
+
+    fn note_traits(&self) {
+        let faults = &self.faults;
+        for (switch, chance) in [
+            ("no-length", faults.no_length),
+            ("no-range", faults.no_range),
+            ("no-etag", faults.no_etag),
+            ("changing-etag", faults.changing_etag),
+        ] {
+            self.world.struck(switch, self.has(chance, switch));
+        }
     }
 
     /// A property that a result's file has or lacks for good.

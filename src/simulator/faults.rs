@@ -57,7 +57,8 @@ macro_rules! switches {
                 Ok(())
             }
 
-            fn values(&self) -> Vec<(&'static str, Value)> {
+            /// Each switch by its name in kebab case, with its value.
+            pub fn values(&self) -> Vec<(&'static str, Value)> {
                 vec![$(($name, self.$field.to_json()),)+]
             }
         }
@@ -99,7 +100,7 @@ switches! {
     "lose-callbacks" lose_callbacks: f64 = 0.0, "Never send a result's callback";
     "delay-callbacks" delay_callbacks: f64 = 0.0, "Send a result's callback late";
     "delay-callbacks-by" delay_callbacks_by: Duration = Duration::from_secs(2), "How late";
-    "double-callbacks" double_callbacks: f64 = 0.0, "Send a result's callback more than once";
+    "double-callbacks" double_callbacks: f64 = 0.0, "Send a result's callback more than once: a share of all, like the lost";
     "callback-copies" callback_copies: u32 = 2, "How often then";
     "reorder-callbacks" reorder_callbacks: f64 = 0.0,
         "Send a task's callbacks last one first; hold a single one for up to 2 s";
@@ -130,7 +131,7 @@ switches! {
     // Links.
     "dead-link" dead_link: f64 = 0.0, "A result's link dies early";
     "dead-link-after" dead_link_after: Duration = Duration::ZERO, "So long after completion";
-    "fresh-link" fresh_link: f64 = 0.0, "A query made after a link died shows a fresh one";
+    "fresh-link" fresh_link: f64 = 0.0, "A query shows a fresh link for one whose `ttl` is over, or that was tried and found dead";
     "dead-status" dead_status: OneOf<Refusal> = mix(&[Refusal::Status(404)]), "The answer of a dead link, e.g. 403+404+410";
     "late-file" late_file: f64 = 0.0, "The link answers 404 for a while after completion";
     "late-file-by" late_file_by: Duration = Duration::from_secs(2), "For how long";

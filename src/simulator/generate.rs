@@ -93,7 +93,8 @@ pub async fn acknowledged(world: &World, submission: &Submission) -> Answer {
         world.clock.sleep_until(task.finished_at()).await;
         return view::status(world, task, &faults, 0);
     }
-    if world.dice.hits(faults.empty_ack, "empty-ack", task.uuid, 0) {
+    let is_empty = world.dice.hits(faults.empty_ack, "empty-ack", task.uuid, 0);
+    if world.struck("empty-ack", is_empty) {
         return Answer::default();
     }
     Part::fine(json!({"taskType": task.kind.task_type(), "taskUUID": task.uuid})).answer

@@ -32,6 +32,7 @@ mod query;
 mod report;
 mod server;
 pub mod setting;
+mod tally;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -46,4 +47,5 @@ pub use cli::{SimulateArgs, run};
 pub use faults::Faults;
 pub use report::{Generation, GenerationResult, ResultState};
 pub use server::{Options, Simulator};
+pub use tally::Tally;
 pub use world::Stats;

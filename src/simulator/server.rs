@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::faults::Faults;
 use super::report::{self, Generation};
+use super::tally::Tally;
 use super::world::{Stats, World};
 use super::{api, cdn, connection, control};
 
@@ -105,6 +106,10 @@ impl Simulator {
 
     pub fn stats(&self) -> Stats {
         self.world.stats()
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.world.tally()
     }
 
     /// Replaces the faults in force; what each task brought along stays on top.

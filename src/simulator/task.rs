@@ -80,6 +80,8 @@ pub enum Verdict {
 pub struct Link {
     pub generation: u32,
     pub born: Millis,
+    /// Somebody tried it in vain.
+    pub found_dead: bool,
 }
 
 impl Task {
@@ -186,7 +188,8 @@ impl Brief<'_> {
         order.shuffle(&mut rng);
         let (failing, sticking) = (self.faults.fail as usize, self.faults.stick as usize);
         for (place, index) in order.iter().enumerate() {
-            if place < failing || hit(&mut rng, self.faults.fail_results) {
+            let by_chance = place >= failing && hit(&mut rng, self.faults.fail_results);
+            if place < failing || self.world.struck("fail-results", by_chance) {
                 verdicts[*index] = Verdict::Failure {
                     code: draw(&mut rng, &self.faults.fail_with),
                 };
@@ -195,7 +198,8 @@ impl Brief<'_> {
             }
         }
         let unharmed = verdicts.iter().all(|verdict| *verdict == Verdict::Success);
-        if number > 1 && unharmed && hit(&mut rng, self.faults.fail_one_of_several) {
+        let one_fails = number > 1 && unharmed && hit(&mut rng, self.faults.fail_one_of_several);
+        if self.world.struck("fail-one-of-several", one_fails) {
             verdicts[order[0]] = Verdict::Failure {
                 code: draw(&mut rng, &self.faults.fail_with),
             };
@@ -235,6 +239,7 @@ impl Brief<'_> {
             link: Mutex::new(Link {
                 generation: 0,
                 born: finish_at,
+                found_dead: false,
             }),
             called_back: Notify::new(),
             callbacks_sent: AtomicU32::new(0),
@@ -273,7 +278,8 @@ impl Outcome {
         *held(&self.link)
     }
 
-    /// The link a query shows: a fresh one where the old one is dead and the provider is in the mood for it.
+    /// The link a query shows: a fresh one where the old one is dead and the provider is in the mood for it. That a link
+    /// died early comes out when somebody tries it, or no client would ever meet a dead one.
     pub fn link_for_query(&self, world: &World, task: &Task, faults: &Faults) -> Link {
         let now = world.clock.now();
         let mut link = held(&self.link);
@@ -285,10 +291,13 @@ impl Outcome {
                 u64::from(link.generation),
             )
         };
-        if self.is_dead(*link, world, task, faults) && fresh() {
+        let is_known = link.found_dead || now.saturating_sub(link.born) >= task.ttl_ms;
+        let is_replaced = is_known && self.is_dead(*link, world, task, faults) && fresh();
+        if world.struck("fresh-link", is_replaced) {
             *link = Link {
                 generation: link.generation + 1,
                 born: now,
+                found_dead: false,
             };
         }
         *link
@@ -297,8 +306,17 @@ impl Outcome {
     /// Past its `ttl`, counted from completion, or one of the links that die early.
     pub fn is_dead(&self, link: Link, world: &World, task: &Task, faults: &Faults) -> bool {
         let age = world.clock.now().saturating_sub(link.born);
-        let dies_early = link.generation == 0 && world.dice.hits(faults.dead_link, "dead-link", self.id, 0);
+        let dies_early = link.generation == 0 && self.dies_early(world, faults);
         age >= task.ttl_ms || dies_early && age >= faults.dead_link_after.as_millis() as u64
+    }
+
+    pub fn tried_in_vain(&self) {
+        held(&self.link).found_dead = true;
+    }
+
+    /// Whether this result's first link does not live for its `ttl`.
+    pub fn dies_early(&self, world: &World, faults: &Faults) -> bool {
+        world.dice.hits(faults.dead_link, "dead-link", self.id, 0)
     }
 
     pub fn url(&self, world: &World, kind: Kind, link: Link) -> String {

@@ -82,13 +82,15 @@ pub fn status(world: &World, task: &Task, faults: &Faults, n: u64) -> Answer {
                 let word = draw(&mut rng, &faults.running_word);
                 answer.data.push(running(task, outcome, &word, now).into());
             }
-            Verdict::Failure { code } if nested => answer.data.push(nested_failure(task, code).into()),
+            Verdict::Failure { code } if world.struck("nest-errors", nested) => {
+                answer.data.push(nested_failure(task, code).into());
+            }
             Verdict::Failure { code } => answer.errors.push(failure(task, code)),
             Verdict::Success | Verdict::Stuck => {
                 let forgets = |rng: &mut _| super::dice::hit(rng, faults.omit_link).then_some(());
                 let forgotten = world.strike("omit-link", outcome.id, faults.at_most, forgets);
                 let link = outcome.link_for_query(world, task, faults);
-                let shown = forgotten.is_none().then_some(link);
+                let shown = (!world.struck("omit-link", forgotten.is_some())).then_some(link);
                 answer.data.push(success(world, task, outcome, shown).into());
             }
         }

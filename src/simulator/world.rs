@@ -12,6 +12,7 @@ use super::clock::SimClock;
 use super::dice::Dice;
 use super::directive::Overlay;
 use super::faults::Faults;
+use super::tally::Tally;
 use super::task::{Outcome, Task};
 
 /// What happened so far. Counts only grow.
@@ -45,6 +46,7 @@ pub struct Stats {
     /// Callbacks given up after the last try.
     pub callbacks_given_up: u64,
     pub callbacks_lost: u64,
+    /// Copies sent beside a callback.
     pub callbacks_doubled: u64,
     pub callbacks_delayed: u64,
     pub callbacks_reordered: u64,
@@ -78,6 +80,7 @@ pub struct World {
     tasks: Mutex<Tasks>,
     strikes: Mutex<HashMap<(&'static str, Uuid), Strikes>>,
     stats: Mutex<Stats>,
+    tally: Mutex<Tally>,
 }
 
 #[derive(Default)]
@@ -110,6 +113,7 @@ impl World {
             tasks: Mutex::default(),
             strikes: Mutex::default(),
             stats: Mutex::default(),
+            tally: Mutex::default(),
             options,
         }
     }
@@ -153,6 +157,22 @@ impl World {
 
     pub fn stats(&self) -> Stats {
         *held(&self.stats)
+    }
+
+    pub fn note(&self, what: impl FnOnce(&mut Tally)) {
+        what(&mut held(&self.tally));
+    }
+
+    pub fn tally(&self) -> Tally {
+        held(&self.tally).clone()
+    }
+
+    /// Whether the fault of this name struck, as the caller found; notes it if so.
+    pub fn struck(&self, switch: &'static str, hit: bool) -> bool {
+        if hit {
+            self.note(|tally| tally.fault(switch));
+        }
+        hit
     }
 
     pub fn task(&self, uuid: Uuid) -> Option<Arc<Task>> {

@@ -142,10 +142,13 @@ async fn t10_the_type_is_told_by_the_bytes_not_by_the_name_or_the_server() {
             "{file}: {task:#}"
         );
         assert_eq!(
-            std::fs::read(outside.objects().join(key)).unwrap(),
+            std::fs::read(outside.objects().join(&key)).unwrap(),
             media(file),
             "{file}"
         );
+        let (client, bucket) = (&outside.s3.bucket.client, &outside.s3.bucket.name);
+        let head = client.head_object().bucket(bucket).key(key).send().await.unwrap();
+        assert_eq!(head.content_type(), Some(*content_type), "{file}: in the bucket");
     }
     let failed = serve.task(&uuid(page)).await;
     assert_eq!(

@@ -219,6 +219,11 @@ async fn a_link_that_died_early_can_be_replaced() {
         .as_str()
         .unwrap()
         .to_owned();
+    assert_eq!(
+        bench.query(1).await["data"][0]["videoURL"],
+        json!(first),
+        "nobody knows yet that it died"
+    );
     assert_eq!(bench.get(&first).await.status(), 410);
     let second = bench.query(1).await["data"][0]["videoURL"]
         .as_str()
