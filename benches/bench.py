@@ -31,18 +31,19 @@ def main():
     for binary in (places.CATCHMENT, places.TOOL):
         if not binary.exists():
             sys.exit(f"{binary} is missing: run `make bench`, which builds it")
-    book, failed = report.Report(), False
+    book = report.Report()
     for gap in (places.BENCH / "missing").read_text().splitlines() if (places.BENCH / "missing").exists() else []:
         book.absent(*gap.split("\t", 1))
     for names, (what, measure) in SECTIONS.items():
         if places.ONLY and not set(names.split(",")) & set(places.ONLY):
+            book.absent(f"{names}: {what}", "BENCH_ONLY leaves it out")
             continue
         print(f"[{names}] {what}", flush=True)
         began = time.monotonic()
         try:
             measure(book)
         except Exception as why: # one section that fails takes no other with it
-            failed = True
+            book.failed = True
             book.absent(f"section {names}", f"{type(why).__name__}: {why}")
         finally:
             process.end_all()
@@ -51,7 +52,7 @@ def main():
     shutil.rmtree(places.SCRATCH, ignore_errors=True)
     print("\n" + report.table(book.save()))
     print(f"\n{report.LATEST}")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if book.failed else 0)
 
 
 try:

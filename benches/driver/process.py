@@ -73,8 +73,8 @@ class Process:
             RUNNING.remove(self)
 
 
-def end_all():
-    for process in list(reversed(RUNNING)):
+def end_all(but=()):
+    for process in [one for one in reversed(RUNNING) if one not in but]:
         process.kill()
 
 

@@ -15,10 +15,11 @@ LATEST = places.BENCH / "result.json"
 class Report:
     def __init__(self):
         self.began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.rows, self.missing, self.seconds = [], [], {}
+        self.rows, self.missing, self.notes, self.seconds = [], [], [], {}
+        self.failed = False # something of ours did
 
     def add(self, section, what, rounds, unit="ratio", at_least=None, at_most=None, raw=None):
-        """One figure: the median of its rounds, held against its goal."""
+        """One figure: the median of its rounds, held against its goal. A round without a value is `None`."""
         rounds = [value for value in rounds if value is not None]
         if not rounds:
             return self.absent(f"{section}: {what}", "no round came to an end")
@@ -37,14 +38,19 @@ class Report:
 
     def absent(self, what, why):
         """Never left out in silence."""
-        self.missing.append({"what": what, "why": str(why)[:500]})
+        self.missing.append({"what": what, "why": str(why)[:600]})
         print(f"    MISSING {what}: {why}", flush=True)
+
+    def note(self, text):
+        """A line under the table."""
+        self.notes.append(text)
 
     def save(self):
         document = {
             "began": self.began, "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "command": "make bench", "rounds": places.ROUNDS, "secondsOfLoad": places.SECONDS, "machine": machine(),
+            "command": command(), "rounds": places.ROUNDS, "secondsOfLoad": places.SECONDS, "machine": machine(),
             "sectionSeconds": self.seconds, "figures": self.rows, "missing": self.missing,
+            "notes": self.notes,
         }
         places.BENCH.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, indent=1)
@@ -52,10 +58,16 @@ class Report:
         return document
 
 
+def command():
+    switches = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("BENCH_")]
+    return " ".join([*switches, "make bench"])
+
+
 def line(row):
     goal = goal_text(row)
     verdict = {True: "met", False: "MISSED", None: ""}[row["met"]]
-    return f"{row['what']}: {number(row['median'])} {row['unit']}{'  (' + goal + ', ' + verdict + ')' if goal else ''}"
+    few = f", {len(row['rounds'])} of {places.ROUNDS} rounds" if len(row["rounds"]) != places.ROUNDS else ""
+    return f"{row['what']}: {number(row['median'])} {row['unit']}{'  (' + goal + ', ' + verdict + ')' if goal else ''}{few}"
 
 
 def goal_text(row):
@@ -83,14 +95,22 @@ def table(document):
     ]
     for row in document["figures"]:
         spread = f"{number(min(row['rounds']))}–{number(max(row['rounds']))}"
+        if len(row["rounds"]) != document["rounds"]:
+            spread += f" ({len(row['rounds'])} round{'s' if len(row['rounds']) > 1 else ''})"
         met = {True: "met", False: "**missed**", None: ""}[row["met"]]
         out.append(
-            f"| {row['section']} | {row['what'].replace('|', chr(92) + '|')} | {number(row['median'])} {'' if row['unit'] == 'ratio' else row['unit']} "
+            f"| {row['section']} | {cell(row['what'])} | {number(row['median'])} {'' if row['unit'] == 'ratio' else row['unit']} "
             f"| {spread} | {goal_text(row)} | {met} |"
         )
     for gap in document["missing"]:
-        out.append(f"| | not measured: {gap['what']} | {gap['why'].splitlines()[0]} | | | |")
+        out.append(f"| | not measured: {cell(gap['what'])} | {cell(gap['why'])} | | | |")
+    for note in document.get("notes", []):
+        out += ["", note]
     return "\n".join(out)
+
+
+def cell(text):
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def machine():

@@ -50,6 +50,7 @@ class S3sFs(Store):
 
     def __init__(self, directory):
         self.directory = directory / "s3s-fs"
+        shutil.rmtree(self.directory, ignore_errors=True) # of a round that failed
         self.objects = self.directory / "objects"
         command = [places.TOOL, "s3", "--dir", self.objects, "--bucket", places.BUCKET]
         command += ["--access-key", places.ACCESS_KEY, "--secret-key", places.SECRET_KEY]
@@ -64,6 +65,7 @@ class SeaweedFs(Store):
 
     def __init__(self, directory):
         self.directory = directory / "seaweedfs"
+        shutil.rmtree(self.directory, ignore_errors=True)
         data = self.directory / "data"
         data.mkdir(parents=True)
         config = self.directory / "s3.json"

@@ -1,5 +1,6 @@
 //! Callbacks from many connections: closed loop (each connection sends when it was answered), or at a fixed rate,
-//! where a late answer does not excuse the next request: latency counts from when it should have been sent.
+//! where a late answer does not excuse the next request: latency counts from when it should have been sent. What was
+//! due within the window is waited for beyond its end, so that a stall across the end is seen as well.
 
 use crate::latencies::Latencies;
 use crate::{Outcome, block_on};
@@ -37,6 +38,9 @@ pub struct Args {
     skip: usize,
 }
 
+/// So long after the window an answer is waited for; then it is an error with this latency.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 struct Callback {
     token: String,
     task: Uuid,
@@ -48,13 +52,37 @@ struct Window {
     until: Instant,
 }
 
+impl Window {
+    fn holds(&self, at: Instant) -> bool {
+        (self.from..self.until).contains(&at)
+    }
+}
+
 #[derive(Default)]
 struct Seen {
+    /// At a fixed rate: of the requests due within the window. Otherwise: answered within it.
     ok: u64,
     /// Answers that are not 2xx, by status.
     refused: std::collections::BTreeMap<u16, u64>,
+    /// No answer, or none in time.
     errors: u64,
     latencies: Latencies,
+}
+
+impl Seen {
+    fn add(&mut self, answered: &io::Result<u16>, latency: Duration) {
+        match answered {
+            Ok(200..=299) => {}
+            Ok(other) => *self.refused.entry(*other).or_default() += 1,
+            Err(why) => {
+                self.errors += 1;
+                if why.kind() != io::ErrorKind::TimedOut {
+                    return; // how long an answer would have taken is not known
+                }
+            }
+        }
+        self.latencies.add(latency);
+    }
 }
 
 /// The requests of one connection, in order.
@@ -140,15 +168,15 @@ impl Pace {
         }
     }
 
-    /// From when the next request's latency counts. The timer's own lateness is nobody's.
-    async fn turn(&mut self) -> Instant {
+    /// When the next request is due, and from when its latency counts: the timer's own lateness is nobody's.
+    async fn turn(&mut self) -> (Instant, Instant) {
         let due = self.next;
         self.next += self.every;
         if due <= Instant::now() {
-            return due;
+            return (due, due);
         }
         tokio::time::sleep_until(due.into()).await;
-        Instant::now()
+        (due, Instant::now())
     }
 }
 
@@ -157,28 +185,27 @@ async fn connection(address: SocketAddr, mut share: Share, window: Window, mut p
     let mut stream = None;
     let mut buffer = Vec::with_capacity(4096);
     loop {
-        let began = match &mut pace {
+        let (due, began) = match &mut pace {
             Some(pace) => pace.turn().await,
-            None => Instant::now(),
+            None => {
+                let now = Instant::now();
+                (now, now)
+            }
         };
-        if began >= window.until {
+        if due >= window.until {
             return seen;
         }
         let request = share.next(address);
-        let answered = exchange(address, &mut stream, &request, &mut buffer).await;
+        let exchange = exchange(address, &mut stream, &request, &mut buffer);
+        let answered = tokio::time::timeout_at((window.until + PATIENCE).into(), exchange)
+            .await
+            .unwrap_or_else(|late| Err(late.into()));
         let ended = Instant::now();
-        if began < window.from || ended > window.until {
-            continue;
+        if window.holds(due) {
+            seen.add(&answered, ended - began);
         }
-        match answered {
-            Ok(200..=299) => seen.ok += 1,
-            Ok(other) => *seen.refused.entry(other).or_default() += 1,
-            Err(_) => {
-                seen.errors += 1;
-                continue;
-            }
-        }
-        seen.latencies.add(ended - began);
+        let counted_at = if pace.is_some() { due } else { ended };
+        seen.ok += u64::from(matches!(answered, Ok(200..=299)) && window.holds(counted_at));
     }
 }
 
