@@ -56,7 +56,7 @@ build: setup ## The release binary, target/release/catchment
 	$(CARGO) build --locked --release
 
 .PHONY: bench large
-bench: setup ## Measure against the goals and other tools (20 minutes; BENCH_ONLY=a,c BENCH_ROUNDS=5)
+bench: setup ## Measure against the goals and other tools (half an hour; BENCH_ONLY=a,c BENCH_ROUNDS=5)
 	@benches/setup
 	$(CARGO) build --locked --release --bin catchment --example bench-tool
 	@benches/bench.py
