@@ -2,13 +2,14 @@
 
 use crate::outside::fault_store::{Act, Asked, FaultStore, answer, error, yes};
 use crate::outside::seaweed::Seaweed;
-use crate::outside::stores::Kind;
+use crate::outside::stores::{Kind, is_own};
 use crate::outside::{Outside, Serve, pause, sha256_hex, until};
 use crate::world::{task, uuid};
 use catchment::simulator::Options;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 async fn world(kind: Kind) -> (Outside, FaultStore) {
     let mut outside = Outside::on(kind, Options::default()).await;
@@ -128,24 +129,7 @@ async fn mended(kind: Kind, cases: Vec<&'static Wrong>) {
     serve.wait_settled(cases.len()).await;
     let events = serve.events().await;
     for (n, wrong) in cases.iter().enumerate() {
-        let (task, truth) = (serve.task(&uuid(n)).await, outside.generation(&uuid(n)).unwrap());
-        assert_eq!(task["status"], "completed", "{}: {task:#}", wrong.what);
-        let asset = &task["assets"][0];
-        let bytes = outside.s3.get(asset["key"].as_str().unwrap()).await;
-        let sha256 = sha256_hex(&bytes.expect("what is archived is there"));
-        assert_eq!(
-            Some(&sha256),
-            truth.results[0].sha256.as_ref(),
-            "{}: I5",
-            wrong.what
-        );
-        assert_eq!(asset["sha256"], sha256.as_str(), "{}: I5", wrong.what);
-        assert_eq!(
-            told(&events, "asset.archived", &uuid(n)),
-            1,
-            "{}: once",
-            wrong.what
-        );
+        assert_archived(&outside, &serve, &events, n, wrong.what).await;
         let tries = fault.asked();
         let tries = tries
             .iter()
@@ -169,38 +153,80 @@ async fn mended(kind: Kind, cases: Vec<&'static Wrong>) {
     serve.stop().await;
 }
 
+/// I3, I5: the source's bytes lie under the key, were told once with their digest, and were bought once.
+async fn assert_archived(outside: &Outside, serve: &Serve, events: &[Value], n: usize, what: &str) {
+    let (task, truth) = (serve.task(&uuid(n)).await, outside.generation(&uuid(n)).unwrap());
+    assert_eq!(task["status"], "completed", "{what}: {task:#}");
+    let asset = &task["assets"][0];
+    let bytes = outside.s3.get(asset["key"].as_str().unwrap()).await;
+    let sha256 = sha256_hex(&bytes.expect("what is archived is there"));
+    assert_eq!(Some(&sha256), truth.results[0].sha256.as_ref(), "{what}: I5");
+    assert_eq!(asset["sha256"], sha256.as_str(), "{what}: I5");
+    let its = |e: &&Value| e["type"] == "asset.archived" && e["data"]["taskUUID"] == uuid(n);
+    let digests = events.iter().filter(its).map(|e| &e["data"]["sha256"]);
+    assert_eq!(digests.collect::<Vec<_>>(), [&json!(sha256)], "{what}: once");
+    assert_eq!(truth.accepted, 1, "{what}: I3");
+}
+
 fn told(events: &[Value], kind: &str, task: &str) -> usize {
     let about = |e: &&Value| e["type"] == kind && e["data"]["taskUUID"] == task;
     events.iter().filter(about).count()
 }
 
+/// How long the store asks for patience, by its own clock.
+const BAD_MINUTES: Duration = Duration::from_secs(125);
+
 /// F8: a store that asks for patience gets it: told, nothing lost, and no more asked of it than a try now and then.
 #[tokio::test(flavor = "multi_thread")]
-async fn f8_while_a_store_says_slow_down_results_wait_and_no_storm_is_made() {
-    const TASKS: usize = 6;
-    const REFUSALS: usize = 12;
-    let (outside, fault) = world(Kind::Seaweed).await;
-    fault.spoil_uploads(REFUSALS, || Act::Answer(error("503 Slow Down", "SlowDown")));
+async fn f8_while_a_store_says_slow_down_for_minutes_results_wait_and_no_storm_is_made() {
+    const BEFORE: usize = 6;
+    let (mut outside, fault) = world(Kind::Seaweed).await;
+    outside.set("CATCHMENT_RETRY__MAX_INTERVAL", "10s");
+    fault.spoil_uploads_for(BAD_MINUTES, || Act::Answer(error("503 Slow Down", "SlowDown")));
     let mut serve = Serve::start(&outside, None).await;
-    for n in 0..TASKS {
+    for n in 0..BEFORE {
         serve.submit(&task(n, "")).await;
     }
     assert_eq!(serve.wait_degraded("object_store").await, "slow_down");
-    serve.wait_settled(TASKS).await;
+    let tasks = submit_while_it_lasts(&outside, &serve, BEFORE).await;
+    assert!(serve.age() > BAD_MINUTES, "it was that long: {:?}", serve.age());
+    serve.wait_settled(tasks).await;
     let events = serve.events().await;
-    for n in 0..TASKS {
-        let task = serve.task(&uuid(n)).await;
-        assert_eq!(task["status"], "completed", "{task:#}");
-        assert_eq!(told(&events, "asset.archived", &uuid(n)), 1);
+    for n in 0..tasks {
+        assert_archived(&outside, &serve, &events, n, "after bad minutes").await;
     }
-    assert_eq!(
-        fault.uploads(),
-        REFUSALS + TASKS,
-        "each refusal once, each result once"
-    );
-    assert_eq!(outside.s3.count().await, TASKS);
+    // One in each longest pause at least; without growing pauses there would be one a second or more.
+    let refused = fault.uploads() - tasks;
+    assert!((12..80).contains(&refused), "{refused} were refused");
+    assert_eq!(outside.s3.count().await, tasks, "I6");
     serve.wait_fine("object_store").await;
     serve.stop().await;
+}
+
+/// One task more every few seconds until the first result is archived: it is taken, its callback is, and the trouble
+/// is told all the while. Answers how many tasks there are then.
+async fn submit_while_it_lasts(outside: &Outside, serve: &Serve, before: usize) -> usize {
+    let mut n = before;
+    loop {
+        // In this order: an archived result is an event first and ends the trouble after that.
+        let degraded = serve.degraded("object_store").await;
+        let events = serve.events().await;
+        if events.iter().any(|e| e["type"] == "asset.archived") {
+            return n;
+        }
+        assert_eq!(degraded.as_deref(), Some("slow_down"), "after {:?}", serve.age());
+        assert!(serve.age() < 2 * BAD_MINUTES, "archived once it is over");
+        serve.submit(&task(n, "")).await;
+        until("its callback is taken", || {
+            let results = outside.generation(&uuid(n)).map(|g| g.results);
+            results.is_some_and(|r| r.first().is_some_and(|r| r.callbacks_answered > 0))
+        })
+        .await;
+        n += 1;
+        for _ in 0..250 {
+            pause().await; // some twenty looks in all: the service has little else to do
+        }
+    }
 }
 
 /// F9, I6: somebody else's object stays as it is, and ours is told as failed.
@@ -319,8 +345,10 @@ async fn a_store_that_lacks_what_the_settings_ask_for_is_told_with_the_remedy() 
         serve.wait_degraded("object_store").await,
         "create_only_unsupported"
     );
-    let log = outside.log();
-    assert!(log.contains("s3.create_only") && log.contains("head"), "{log}");
+    assert_eq!(
+        explained(&outside, "create_only_unsupported").await,
+        "the store refuses If-None-Match, so nothing can be stored: set s3.create_only = \"head\", which looks first"
+    );
     serve.submit(&task(0, "")).await;
     let known = |t: &Value| t["assets"].as_array().is_some_and(|a| a.len() == 1);
     serve.wait_task(&uuid(0), "a result that waits", known).await;
@@ -329,7 +357,158 @@ async fn a_store_that_lacks_what_the_settings_ask_for_is_told_with_the_remedy() 
     outside.set("CATCHMENT_S3__CREATE_ONLY", "head");
     let mut serve = Serve::start(&outside, None).await;
     serve.wait_status(&uuid(0), "completed").await;
+    until_logged(&outside, ALL_KEPT).await;
     serve.wait_fine("object_store").await;
+    serve.stop().await;
+}
+
+/// F10: a store that takes bytes whatever their checksum says is found out at start, before any of them is spoiled.
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_a_store_that_ignores_checksums_is_told_with_the_remedy() {
+    let (mut outside, fault) = world(Kind::Seaweed).await;
+    // The object that is sent with a wrong checksum on purpose.
+    fault.script(|asked| match asked.path.contains("/refused-") {
+        true => Act::Answer(yes()),
+        false => Act::Forward,
+    });
+    let mut serve = Serve::start(&outside, None).await;
+    assert_eq!(serve.wait_degraded("object_store").await, "checksum_ignored");
+    assert_eq!(
+        explained(&outside, "checksum_ignored").await,
+        "the store does not check what it receives: set s3.checksum = \"none\", and each object is read back once"
+    );
+    serve.submit(&task(0, "")).await;
+    serve.wait_status(&uuid(0), "completed").await;
+    assert_eq!(
+        serve.degraded("object_store").await.as_deref(),
+        Some("checksum_ignored"),
+        "one result that went well does not mend it"
+    );
+    assert!(!is_logged(&outside, ALL_KEPT));
+    serve.stop().await;
+
+    outside.set("CATCHMENT_S3__CHECKSUM", "none");
+    let mut serve = Serve::start(&outside, None).await;
+    until_logged(&outside, ALL_KEPT).await;
+    assert_eq!(serve.degraded("object_store").await, None);
+    serve.stop().await;
+}
+
+/// What a start logs of a store that lacks nothing.
+const ALL_KEPT: &str = "the object store does what s3.checksum and s3.create_only count on";
+
+fn log_lines(outside: &Outside) -> Vec<Value> {
+    let log = outside.log();
+    log.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+fn is_logged(outside: &Outside, message: &str) -> bool {
+    log_lines(outside).iter().any(|line| line["message"] == message)
+}
+
+async fn until_logged(outside: &Outside, message: &str) {
+    until(message, || is_logged(outside, message)).await;
+}
+
+/// What the log says of a finding at start.
+async fn explained(outside: &Outside, code: &str) -> String {
+    let line = || {
+        let mut lines = log_lines(outside).into_iter();
+        lines.find(|line| line["code"] == code && line["folder"] == ".catchment/")
+    };
+    until("it is explained", || line().is_some()).await;
+    line().unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+/// I5, T12: with every checksum the settings know, SeaweedFS is found to do what is counted on, and what is archived
+/// has the source's digest: told by the store, or by reading each object back once.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_t12_with_any_checksum_seaweedfs_is_fine_and_what_it_cannot_tell_is_read_back_once() {
+    // Setting, the algorithm each upload names, and how often an object in one piece is read back.
+    let settings = [
+        ("sha256", Some("SHA256"), 0),
+        ("crc64nvme", Some("CRC64NVME"), 1),
+        ("none", None, 1),
+    ];
+    for (checksum, algorithm, reads) in settings {
+        let (mut outside, fault) = world(Kind::Seaweed).await;
+        outside.set("CATCHMENT_S3__CHECKSUM", checksum);
+        let mut serve = Serve::start(&outside, None).await;
+        until_logged(&outside, ALL_KEPT).await;
+        assert_eq!(serve.degraded("object_store").await, None, "{checksum}");
+        serve.submit(&task(0, "")).await;
+        serve.submit(&task(1, PARTS)).await;
+        serve.wait_settled(2).await;
+        let events = serve.events().await;
+        for n in 0..2 {
+            assert_archived(&outside, &serve, &events, n, checksum).await;
+        }
+        assert_eq!(read_back(&fault, 0), reads, "{checksum}: in one piece");
+        assert_eq!(read_back(&fault, 1), 1, "{checksum}: in parts");
+        for upload in fault.asked().iter().filter(|a| a.uploads_result()) {
+            let named = upload.header("x-amz-sdk-checksum-algorithm");
+            assert_eq!(named, algorithm, "{checksum}: {upload:?}");
+        }
+        assert_eq!(outside.s3.count().await, 2, "{checksum}: I6");
+        serve.stop().await;
+    }
+}
+
+/// How often the bytes of this task's object were fetched through the store.
+fn read_back(fault: &FaultStore, n: usize) -> usize {
+    let asked = fault.asked();
+    let gets = asked.iter().filter(|a| a.method == "GET" && !a.is_own());
+    gets.filter(|a| a.path.contains(&uuid(n)) && !a.path.contains("uploads"))
+        .count()
+}
+
+/// F10, I5: a store that is asked to check nothing keeps what changed on the way. It is seen when it is read back, never
+/// told as archived, and stays until an operator removes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_i5_without_checksums_spoiled_bytes_end_as_a_conflict_and_never_as_archived() {
+    let (mut outside, fault) = world(Kind::Seaweed).await;
+    outside.set("CATCHMENT_S3__CHECKSUM", "none");
+    fault.script(|asked| match asked.uploads_result() {
+        true => Act::Tamper,
+        false => Act::Forward,
+    });
+    let mut serve = Serve::start(&outside, None).await;
+    for (n, simulate) in ["", LARGE].into_iter().enumerate() {
+        serve.submit(&task(n, simulate)).await;
+    }
+    serve.wait_settled(2).await;
+    let events = serve.events().await;
+    for n in 0..2 {
+        let ended = serve.task(&uuid(n)).await;
+        let verdict = (&ended["status"], &ended["assets"][0]["reason"]);
+        assert_eq!(verdict, (&json!("failed"), &json!("conflict")), "{ended:#}");
+        assert_eq!(told(&events, "asset.archived", &uuid(n)), 0, "I5");
+        assert_eq!(told(&events, "asset.failed", &uuid(n)), 1);
+        assert_eq!(read_back(&fault, n), 1, "seen when it was read back");
+    }
+    assert!(fault.asked().iter().all(|a| a.method != "DELETE"), "T12");
+
+    fault.behave();
+    let bucket = &outside.s3.bucket;
+    let mut spoiled = bucket.keys().await;
+    spoiled.retain(|key| !is_own(key));
+    assert_eq!(spoiled.len(), 2, "{spoiled:?}");
+    for key in spoiled {
+        let request = bucket.client.delete_object().bucket(&bucket.name).key(key);
+        request.send().await.unwrap();
+    }
+    for n in 0..2 {
+        let path = format!("/v1/tasks/{}/retry", uuid(n));
+        let retried = serve.post(&path, &json!({}), None).await.unwrap();
+        assert_eq!(retried.status(), 202);
+        serve.wait_status(&uuid(n), "completed").await;
+    }
+    let events = serve.events().await;
+    for n in 0..2 {
+        assert_archived(&outside, &serve, &events, n, "removed and retried").await;
+    }
     serve.stop().await;
 }
 

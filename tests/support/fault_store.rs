@@ -2,6 +2,8 @@
 //! answered here, as the story's script says. Signatures pass through, so the store behind still checks them.
 
 use super::bucket::Bucket;
+use catchment::adapters::system::SystemClock;
+use catchment::ports::clock::Clock as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -97,6 +99,23 @@ impl FaultStore {
             }
             left -= 1;
             act()
+        });
+    }
+
+    /// Every upload of a result until so much time has passed since the first one, by the store's own clock; then it
+    /// behaves.
+    pub fn spoil_uploads_for(&self, span: Duration, act: impl Fn() -> Act + Send + 'static) {
+        let clock = SystemClock::start();
+        let mut first = None;
+        self.script(move |asked| {
+            if !asked.uploads_result() {
+                return Act::Forward;
+            }
+            let now = clock.now();
+            match now.since(*first.get_or_insert(now)) < span {
+                true => act(),
+                false => Act::Forward,
+            }
         });
     }
 
