@@ -10,6 +10,7 @@ mod keyfile; // callback keys under `data.dir`
 mod outer; // provider and bucket, and what asks them
 mod outlets; // logs outside
 mod probe; // is the bucket there?
+mod wanted; // settings in the words of the parts
 
 #[cfg(feature = "dev")]
 pub use dev::{DevOptions, DevSummary, FaultLevel, Stages, dev};

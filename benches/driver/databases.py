@@ -64,7 +64,8 @@ class Large(Seeded):
         return super().make()
 
     def copy(self, directory):
-        """In place; read once, as a database in use lies in the system's page cache."""
+        """In place: without what an earlier round left, and read once, as a database in use lies in the page cache."""
+        self.clean()
         with open(self.directory / "data" / "catchment.db", "rb", buffering=0) as file:
             while file.read(16 * places.MIB):
                 pass

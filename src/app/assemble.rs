@@ -2,15 +2,16 @@
 
 use super::copying::CopyThreads;
 use super::outer::Outer;
+use super::wanted::{api_settings, callback_base, keep, policy, url_of};
 use super::{AppError, keyfile, outlets, probe};
 use crate::adapters::guard::{GuardSettings, GuardedClient};
 use crate::adapters::runware::{RunwareClient, RunwareOptions};
-use crate::adapters::s3::{Access, Checksum, CreateOnly, S3Options};
+use crate::adapters::s3::Access;
 use crate::adapters::sources::{HttpSources, Patience, SourceOptions};
 use crate::adapters::sqlite::{self, SqliteStore};
 use crate::adapters::system::{self, SystemClock, SystemRng};
 use crate::adapters::webhook::{ProviderShape, WebhookSink};
-use crate::config::{self, Purpose, Settings};
+use crate::config::{Purpose, Settings};
 use crate::domain::address::{AddressRule, GuardError, HostPattern, Purpose as AddressPurpose};
 use crate::domain::asset::KeyRule;
 use crate::domain::delivery::Schedule;
@@ -19,7 +20,7 @@ use crate::domain::fair_share::Places;
 use crate::domain::file::Policy;
 use crate::domain::token::CallbackKeys;
 use crate::http::server::{Deadlines, Listeners, ServerLimits, StartError};
-use crate::http::{self, Api, ApiSettings, EndpointCheck, KeyLimits, Ports, Rate};
+use crate::http::{self, Api, EndpointCheck, Ports};
 use crate::ports::blobs::Blobs;
 use crate::ports::clock::{Clock, Rng};
 use crate::ports::health::Health;
@@ -29,7 +30,6 @@ use crate::ports::sink::Sink;
 use crate::ports::source::Sources;
 use crate::ports::store::{Accounts as _, Inbox, Leases as _};
 use crate::ports::wake::Wakeups;
-use crate::steps::retain::Keep;
 use crate::telemetry::Metrics;
 use crate::worker::jobs::{Copies, Deliveries, ProviderPace, Queries, Shared, Submissions, TaskDeliveries};
 use crate::worker::pace::Pace;
@@ -37,7 +37,6 @@ use crate::worker::supervisor::Workers;
 use crate::worker::{self, Loop, deadlines, relay, retention};
 use async_trait::async_trait;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -287,32 +286,6 @@ fn start_http(
     })
 }
 
-fn api_settings(settings: &Settings) -> ApiSettings {
-    ApiSettings {
-        max_body: usize::try_from(settings.server.max_body.0).unwrap_or(usize::MAX),
-        default_ttl: settings.runware.default_ttl,
-        min_ttl: settings.runware.min_ttl,
-        default_prompt: settings
-            .runware
-            .default_prompt
-            .as_ref()
-            .map(|p| p.as_str().to_owned()),
-        key_limits: KeyLimits {
-            concurrent_requests: settings.limits.concurrent_requests,
-            event_streams: settings.limits.event_streams,
-            rate: rate(settings),
-        },
-    }
-}
-
-fn rate(settings: &Settings) -> Rate {
-    let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-    Rate {
-        per_second: at_least_one(settings.limits.requests_per_second),
-        burst: at_least_one(settings.limits.burst),
-    }
-}
-
 /// The same rule when an endpoint is created as when it is called.
 struct GuardCheck(GuardedClient);
 
@@ -320,28 +293,6 @@ struct GuardCheck(GuardedClient);
 impl EndpointCheck for GuardCheck {
     async fn check(&self, url: &Url) -> Result<(), GuardError> {
         self.0.check(url, AddressPurpose::Endpoint).await
-    }
-}
-
-fn policy(settings: &Settings) -> Policy {
-    Policy {
-        poll_first_after: settings.poll.first_after,
-        poll_max_interval: settings.poll.max_interval,
-        poll_deadline: settings.poll.deadline,
-        trust_after: settings.callback.trust_after,
-        retry_max_interval: settings.retry.max_interval,
-        resend_window: settings.runware.resend_window,
-        max_hold: settings.runware.max_hold,
-        at_risk_after: settings.archive.at_risk_after,
-        default_ttl: settings.runware.default_ttl,
-    }
-}
-
-fn keep(settings: &Settings) -> Keep {
-    Keep {
-        documents: settings.tasks.keep_request,
-        events: settings.events.retention,
-        tasks: settings.tasks.retention,
     }
 }
 
@@ -504,47 +455,4 @@ fn host_check(hosts: Vec<HostPattern>) -> Arc<dyn Fn(&str) -> bool + Send + Sync
             .and_then(|url| url.host_str().map(str::to_owned));
         host.is_some_and(|host| hosts.iter().any(|pattern| pattern.matches(&host)))
     })
-}
-
-/// `server.public_url` with port 0 means: as bound (`dev`, tests).
-fn callback_base(settings: &Settings, http: &http::server::Running) -> String {
-    let base = settings
-        .server
-        .public_url
-        .as_ref()
-        .map_or("", |u| u.as_str())
-        .trim_end_matches('/');
-    match base.strip_suffix(":0") {
-        Some(host) => format!("{host}:{}/cb/v1/", http.callback.port()),
-        None => format!("{base}/cb/v1/"),
-    }
-}
-
-pub(super) fn s3_options(settings: &Settings, credentials: Access) -> S3Options {
-    let s3 = &settings.s3;
-    S3Options {
-        bucket: s3.bucket.clone().unwrap_or_default(),
-        region: s3.region.clone(),
-        endpoint: s3.endpoint.as_ref().and_then(|u| Url::parse(u.as_str()).ok()),
-        force_path_style: s3.force_path_style,
-        credentials,
-        checksum: match s3.checksum {
-            config::Checksum::Sha256 => Checksum::Sha256,
-            config::Checksum::Crc64Nvme => Checksum::Crc64Nvme,
-            config::Checksum::None => Checksum::None,
-        },
-        create_only: match s3.create_only {
-            config::CreateOnly::Native => CreateOnly::Native,
-            config::CreateOnly::Head => CreateOnly::Head,
-        },
-        kms_key: s3.kms_key.clone(),
-        storage_class: s3.storage_class.clone(),
-        tags: s3.tags.clone(),
-        part_size: usize::try_from(settings.archive.part_size.0).unwrap_or(usize::MAX),
-        unsized_concurrency: settings.archive.unsized_concurrency as usize,
-    }
-}
-
-fn url_of(base: &config::BaseUrl) -> Result<Url, AppError> {
-    Url::parse(base.as_str()).map_err(|e| AppError::failed(format!("{} is no URL", base.as_str()), e))
 }

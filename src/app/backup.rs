@@ -1,6 +1,7 @@
 //! Backups: a consistent copy of the database while all goes on, into a file or into the bucket.
 
-use super::assemble::{open_error, open_store, s3_options};
+use super::assemble::{open_error, open_store};
+use super::wanted::s3_options;
 use super::{AppError, clock};
 use crate::adapters::s3::{Access, S3Blobs};
 use crate::adapters::sqlite;

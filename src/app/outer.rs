@@ -1,7 +1,8 @@
 //! The provider and the bucket, one client each, and what the journal and the audit are made of.
 
 use super::AppError;
-use super::assemble::{provider, s3_options};
+use super::assemble::provider;
+use super::wanted::s3_options;
 use crate::adapters::runware::{RunwareClient, RunwareSpend};
 use crate::adapters::s3::{Access, S3Blobs, S3Journal};
 use crate::adapters::sources::Patience;

@@ -236,13 +236,7 @@ fn put_off(
          WHERE id = ?1",
     )?
     .execute(params![settled.id, ms(until), holds, opt_ms(not_before)])?;
-    attempts::insert(
-        conn,
-        Of::Endpoint,
-        settled.id,
-        settled.attempt.number,
-        &settled.attempt,
-    )
+    keep_try(conn, settled)
 }
 
 fn bury(conn: &Connection, settled: &SettledDelivery) -> Result<(), Fault> {
@@ -252,11 +246,10 @@ fn bury(conn: &Connection, settled: &SettledDelivery) -> Result<(), Fault> {
          reason = ?2 WHERE id = ?1",
     )?
     .execute(params![settled.id, reason])?;
-    attempts::insert(
-        conn,
-        Of::Endpoint,
-        settled.id,
-        settled.attempt.number,
-        &settled.attempt,
-    )
+    keep_try(conn, settled)
+}
+
+fn keep_try(conn: &Connection, settled: &SettledDelivery) -> Result<(), Fault> {
+    let attempt = &settled.attempt;
+    attempts::insert(conn, Of::Endpoint, settled.id, attempt.number, attempt)
 }
