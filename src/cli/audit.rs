@@ -50,6 +50,8 @@ pub struct Args {
     client: ClientFlags,
 }
 
+/// Tasks, or entries of the journal, asked for at once: as many as the service gives.
+const PAGE: u32 = 500;
 /// Times a page is asked for again while the service is away.
 const MAX_FAILURES: u32 = 30;
 const FIGURES: [&str; 6] = ["tasks", "paid", "archived", "inProgress", "missing", "unchecked"];
@@ -120,7 +122,7 @@ async fn walk(client: &Client, host: &Host, args: &Args, format: Format) -> Resu
 
 async fn page(client: &Client, host: &Host, args: &Args, cursor: Option<&str>) -> Result<Value, CliError> {
     let now = host.clock.now();
-    let mut members = Map::new();
+    let mut members = Map::from_iter([("limit".to_owned(), json!(PAGE))]);
     if let Some(cursor) = cursor {
         members.insert("cursor".to_owned(), json!(cursor));
     }
