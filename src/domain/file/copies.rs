@@ -300,8 +300,8 @@ impl Asset {
             return Next::Expire;
         }
         let step = (tries as usize - 1).min(DEAD_WAITS.len() - 1);
-        // Before the second try and before each hourly one.
-        self.trouble.wants_fresh |= tries == 1 || step == DEAD_WAITS.len() - 1;
+        // Before each further try: an early answer may still show the dead link, or none.
+        self.trouble.wants_fresh = true;
         Next::Again(backoff::around(DEAD_WAITS[step], 0.1, jitter))
     }
 

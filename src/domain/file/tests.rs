@@ -420,12 +420,11 @@ fn f12_a_dead_link_gets_its_tries_its_time_and_fresh_links() {
         let t = file.clone().copied(&result, dead.clone(), &policy(), now, J);
         file = apply(file, t);
         tries += 1;
-        if tries == 1 {
-            assert!(
-                file.assets[0].trouble.wants_fresh,
-                "a fresh link before the second try"
-            );
-        }
+        assert_eq!(
+            file.assets[0].trouble.wants_fresh,
+            !file.assets[0].state.is_terminal(),
+            "a fresh link before each further try"
+        );
         let t = file.clone().ingest(answer(vec![success("a")]), &policy(), now, J);
         file = apply(file, t);
         now = file.assets[0].due_at.unwrap_or(now);
