@@ -111,13 +111,15 @@ fn range(resume: Option<&Resume>) -> Result<HeaderMap, SourceError> {
     let mut headers = HeaderMap::new();
     if let Some(resume) = resume {
         let from = format!("bytes={}-", resume.from);
-        // A tag that came out of a header goes into one; any other is no tag of theirs.
-        let tag = HeaderValue::from_str(&resume.etag).map_err(|error| SourceError::Broken(error.into()))?;
         headers.insert(
             RANGE,
             HeaderValue::from_str(&from).expect("digits are header text"),
         );
-        headers.insert(IF_RANGE, tag);
+        if let Some(etag) = &resume.etag {
+            // A tag that came out of a header goes into one; any other is no tag of theirs.
+            let tag = HeaderValue::from_str(etag).map_err(|error| SourceError::Broken(error.into()))?;
+            headers.insert(IF_RANGE, tag);
+        }
     }
     Ok(headers)
 }

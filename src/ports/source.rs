@@ -18,10 +18,10 @@ pub trait Sources: Send + Sync {
 pub struct Resume {
     /// Bytes already read.
     pub from: u64,
-    /// Length of the whole.
-    pub total: u64,
-    /// A strong entity tag.
-    pub etag: String,
+    /// Length of the whole, if the source named it.
+    pub total: Option<u64>,
+    /// A strong entity tag. Without one nothing tells whether the rest is of the same file.
+    pub etag: Option<String>,
 }
 
 pub struct Opened {

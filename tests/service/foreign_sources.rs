@@ -5,6 +5,7 @@ use crate::nginx::{Nginx, put};
 use crate::outside::{Outside, Serve, files, until};
 use crate::stand_in::StandIn;
 use crate::world::{task, uuid};
+use catchment::domain::container::{ContainerCheck, Expected, Finding};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -18,6 +19,14 @@ fn grown(size: usize, mark: u8) -> Vec<u8> {
     bytes.extend(b"free");
     bytes.extend((8..padding).map(|n| (n as u8).wrapping_mul(31) ^ mark ^ (n >> 8) as u8));
     bytes
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(format!(
+        "{}/tests/fixtures/media/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap()
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {
@@ -94,6 +103,52 @@ async fn g4_files_arrive_whole_however_nginx_serves_them() {
     );
     let reused = nginx.served().iter().filter(|served| served.nth > 1).count();
     assert!(reused > 0, "connections are kept where nginx keeps them");
+    serve.stop().await;
+}
+
+/// The longest beginning that looks like a whole file.
+fn looks_whole(bytes: &[u8]) -> usize {
+    let mut check = ContainerCheck::new(Expected::Video);
+    let mut last = 0;
+    for (n, byte) in bytes.iter().enumerate() {
+        if matches!(check.clone().finish(), Finding::Complete(_)) {
+            last = n;
+        }
+        check.push(std::slice::from_ref(byte));
+    }
+    last
+}
+
+/// Cut between two fragments, by a server whose answers end when it dies: nothing in what came says that it is half.
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_f13_a_file_without_length_or_end_is_not_believed_half() {
+    let (nginx, provider) = (Nginx::start().await, StandIn::start().await);
+    let outside = outside_of(&provider).await;
+    let mut serve = Serve::start(&outside, None).await;
+    let clips = ["fragmented.mp4", "dash.mp4", "open.webm"];
+    let mut cutters = vec![];
+    for (n, name) in clips.iter().enumerate() {
+        let bytes = fixture(name);
+        nginx.put(name, &bytes);
+        let half = looks_whole(&bytes);
+        assert!(half > 0 && half < bytes.len(), "{name}: {half}");
+        let cutter = Cutter::of_bodies_before(nginx.port, 1, half).await;
+        let url = format!("http://127.0.0.1:{}/until-close/{name}", cutter.port);
+        provider.result(&uuid(n), json!({ "videoUUID": uuid(100 + n), "videoURL": url }));
+        cutters.push(cutter);
+        serve.submit(&task(n, "")).await;
+    }
+    serve.wait_settled(clips.len()).await;
+    for (n, name) in clips.iter().enumerate() {
+        let task = serve.task(&uuid(n)).await;
+        assert_eq!(task["status"], "completed", "{name}: {task:#}");
+        assert_eq!(
+            task["assets"][0]["sha256"],
+            hex_sha256(&fixture(name)).as_str(),
+            "{name}"
+        );
+        assert!(nginx.served_at(&format!("/until-close/{name}")).len() >= 3, "{name}");
+    }
     serve.stop().await;
 }
 

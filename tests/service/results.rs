@@ -91,6 +91,49 @@ async fn g3_g4_images_sounds_and_edited_media_are_archived_like_videos() {
     serve.stop().await;
 }
 
+/// How a picture without a length is served, and the downloads it takes until its end is certain.
+const WITHOUT_LENGTH: &[(&str, &str, u32)] = &[
+    ("cut; the rest is given under its tag", "truncate-download=700;at-most=1", 2),
+    (
+        "cut; nothing tells whose rest it is",
+        "truncate-download=700;at-most=1;no-etag",
+        3,
+    ),
+    (
+        "cut; another reading shows it",
+        "truncate-download=700;at-most=1;no-range",
+        3,
+    ),
+    ("whole, and nothing follows", "no-length", 1),
+    ("whole, and read twice alike", "no-length;no-range", 2),
+];
+
+/// No box and no element tells where a picture ends: its source is asked what follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_f13_a_picture_without_a_length_is_archived_whole() {
+    let outside = Outside::start().await;
+    let mut serve = Serve::start(&outside, None).await;
+    for (n, (_, simulate, _)) in WITHOUT_LENGTH.iter().enumerate() {
+        let mut asked = asked_for(n, "imageInference", Some("PNG"));
+        asked["positivePrompt"] = json!(format!("A lighthouse [sim: {simulate}]"));
+        asked["numberResults"] = json!(1);
+        serve.submit(&asked).await;
+    }
+    serve.wait_settled(WITHOUT_LENGTH.len()).await;
+    for (n, (what, _, downloads)) in WITHOUT_LENGTH.iter().enumerate() {
+        let (task, truth) = (serve.task(&uuid(n)).await, outside.generation(&uuid(n)).unwrap());
+        assert_eq!(task["status"], "completed", "{what}: {task:#}");
+        let asset = &task["assets"][0];
+        assert_eq!(
+            asset["sha256"].as_str(),
+            truth.results[0].sha256.as_deref(),
+            "{what}"
+        );
+        assert_eq!(truth.results[0].downloads, *downloads, "{what}");
+    }
+    serve.stop().await;
+}
+
 /// What the link is called and what its server says decide nothing: the bytes do.
 #[tokio::test(flavor = "multi_thread")]
 async fn t10_the_type_is_told_by_the_bytes_not_by_the_name_or_the_server() {

@@ -28,11 +28,11 @@ pub fn read(answer: &Answer, resume: Option<&Resume>) -> Result<Head, SourceErro
             etag: strong_etag(headers),
             content_type: text(headers, CONTENT_TYPE),
         }),
-        206 => match resume.filter(|resume| is_plain(headers) && grants(headers, resume)) {
-            Some(resume) => Ok(Head {
+        206 => match resume.filter(|_| is_plain(headers)).and_then(|r| granted(headers, r)) {
+            Some((resume, total)) => Ok(Head {
                 start: resume.from,
-                total: Some(resume.total),
-                etag: Some(resume.etag.clone()),
+                total: Some(total),
+                etag: resume.etag.clone(),
                 content_type: text(headers, CONTENT_TYPE),
             }),
             None => Err(SourceError::Odd { status: 206 }),
@@ -46,12 +46,14 @@ pub fn read(answer: &Answer, resume: Option<&Resume>) -> Result<Head, SourceErro
     }
 }
 
-/// The rest of the same entity, to its very end.
-fn grants(headers: &HeaderMap, resume: &Resume) -> bool {
-    let (from, total) = (resume.from, resume.total);
-    let wanted = format!("bytes {from}-{}/{total}", total.saturating_sub(1));
-    text(headers, CONTENT_RANGE).as_deref() == Some(&wanted)
-        && strong_etag(headers).as_ref() == Some(&resume.etag)
+/// The rest to its very end, of the same entity if there is a tag to tell it by; and the length of the whole.
+fn granted<'a>(headers: &HeaderMap, resume: &'a Resume) -> Option<(&'a Resume, u64)> {
+    let range = text(headers, CONTENT_RANGE)?;
+    let total: u64 = range.rsplit_once('/')?.1.parse().ok()?;
+    let wanted = format!("bytes {}-{}/{total}", resume.from, total.saturating_sub(1));
+    let same_length = resume.total.is_none_or(|known| known == total);
+    let same_tag = resume.etag.is_none() || strong_etag(headers) == resume.etag;
+    (range == wanted && same_length && same_tag).then_some((resume, total))
 }
 
 /// We ask for identity; another coding would make length, digest and container those of something else.

@@ -131,8 +131,8 @@ fn rest_of_film(range: &str, etag: &str) -> String {
 fn resume() -> Resume {
     Resume {
         from: 7,
-        total: 20,
-        etag: "\"v1\"".to_owned(),
+        total: Some(20),
+        etag: Some("\"v1\"".to_owned()),
     }
 }
 
@@ -193,6 +193,31 @@ async fn a_granted_range_goes_on_where_it_broke() {
         head.contains("range: bytes=7-\r\n") && head.contains("if-range: \"v1\"\r\n"),
         "{head}"
     );
+}
+
+/// What follows the end of a body that named neither length nor tag.
+#[tokio::test]
+async fn what_follows_is_asked_for_without_knowing_the_whole() {
+    let end = Resume {
+        total: None,
+        etag: None,
+        ..resume()
+    };
+    let server = Server::saying(rest_of_film("bytes 7-19/20", "\"v1\""), Then::Close).await;
+    let opened = sources().open(&server.url, Some(&end)).await.unwrap();
+    assert_eq!((opened.start, opened.total, opened.etag), (7, Some(20), None));
+    let head = server.last_head();
+    assert!(head.contains("range: bytes=7-\r\n"), "{head}");
+    assert!(!head.contains("if-range"), "{head}");
+
+    for range in ["bytes 7-18/20", "bytes 8-19/20", "bytes 7-19/*", "bytes 7-19"] {
+        let server = Server::saying(rest_of_film(range, "\"v1\""), Then::Close).await;
+        let error = failure(&server, Some(&end)).await;
+        assert!(
+            matches!(error, SourceError::Odd { status: 206 }),
+            "{range}: {error:?}"
+        );
+    }
 }
 
 /// F13: whoever ignores the range, or has another entity by now, sends it from the start.

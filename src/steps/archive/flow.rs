@@ -252,10 +252,58 @@ impl Flow {
         loop {
             match self.body.chunk().await {
                 Ok(Some(chunk)) => return self.take(chunk).map(Some),
-                Ok(None) if self.total.is_none_or(|total| total == self.read) => return Ok(None),
+                Ok(None) if self.total == Some(self.read) || self.read == 0 => return Ok(None),
+                Ok(None) if self.total.is_none() => self.find_end(ctx).await?,
                 Ok(None) | Err(SourceError::Broken(_)) => self.bridge(ctx).await?,
                 Err(other) => return Err(source_trouble(other)),
             }
+        }
+    }
+
+    /// A body of no declared length also ends where its sender died. Unless the container names its end, the source is
+    /// asked for what follows. The length is known afterwards.
+    async fn find_end(&mut self, ctx: &Archive<'_>) -> Result<(), NotStored> {
+        if !self.check.names_its_end() {
+            let rest = Resume {
+                from: self.read,
+                total: None,
+                etag: self.etag.clone(),
+            };
+            match ctx.sources.open(&self.url, Some(&rest)).await {
+                Ok(more) if more.start == self.read => return self.go_on(more),
+                Ok(whole) => self.same_again(whole).await?,
+                Err(e @ (SourceError::Unavailable { .. } | SourceError::Broken(_))) => {
+                    return Err(source_trouble(e));
+                }
+                Err(SourceError::Odd { status: 206 }) => return Err(broken()), // there is more, of who knows what
+                // 416 says that nothing follows; a link that is good for one download says nothing any more.
+                Err(_) => {}
+            }
+        }
+        self.total = Some(self.read);
+        Ok(())
+    }
+
+    /// More did follow: the rest of what was cut, if a tag proves that it is of the same entity.
+    fn go_on(&mut self, more: Opened) -> Result<(), NotStored> {
+        if self.etag.is_none() {
+            return Err(broken());
+        }
+        self.total = more.total;
+        self.body = more.body;
+        Ok(())
+    }
+
+    /// A source that knows no ranges sends the whole once more. Two readings alike were not cut.
+    async fn same_again(&mut self, whole: Opened) -> Result<(), NotStored> {
+        let (mut hash, mut body) = (Sha256::new(), whole.body);
+        while let Some(chunk) = body.chunk().await.map_err(source_trouble)? {
+            hash.update(&chunk);
+        }
+        if hash.finalize() == self.hash.clone().finalize() {
+            Ok(())
+        } else {
+            Err(broken())
         }
     }
 
@@ -278,14 +326,13 @@ impl Flow {
     /// Otherwise the try ends: the upload holds bytes that cannot be taken back.
     async fn bridge(&mut self, ctx: &Archive<'_>) -> Result<(), NotStored> {
         self.bridges += 1;
-        let (Some(total), Some(etag), true) = (self.total, self.etag.clone(), self.bridges <= MAX_BRIDGES)
-        else {
+        if self.total.is_none() || self.etag.is_none() || self.bridges > MAX_BRIDGES {
             return Err(broken());
-        };
+        }
         let resume = Resume {
             from: self.read,
-            total,
-            etag,
+            total: self.total,
+            etag: self.etag.clone(),
         };
         let opened = ctx
             .sources
