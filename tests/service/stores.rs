@@ -9,6 +9,7 @@ use catchment::simulator::Options;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 async fn world(kind: Kind) -> (Outside, FaultStore) {
@@ -262,6 +263,51 @@ async fn i6_other_bytes_under_the_key_are_a_conflict_and_stay() {
         assert_eq!(told(&events, "asset.failed", &uuid(0)), 1);
         serve.stop().await;
     }
+}
+
+/// F9, I6: told while we still send that the key is taken, before anything is known of the whole: the rest of the source
+/// is read for its digest, and the object compared with that.
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_a_key_told_as_taken_while_we_send_is_compared_with_the_whole_source() {
+    let (outside, fault) = world(Kind::Seaweed).await;
+    let is_taken = Arc::new(AtomicBool::new(false));
+    let taken = is_taken.clone();
+    fault.script(move |asked| match (creates(asked), taken.load(Ordering::SeqCst)) {
+        (false, _) => Act::Forward,
+        (true, false) => Act::AnswerEarly(error("503 Slow Down", "SlowDown")),
+        (true, true) => Act::AnswerEarly(error("412 Precondition Failed", "PreconditionFailed")),
+    });
+    let mut serve = Serve::start(&outside, None).await;
+    let uploads = |n: usize| {
+        let asked = fault.asked();
+        let its = |a: &&Asked| creates(a) && a.path.contains(&uuid(n));
+        asked.iter().filter(its).count()
+    };
+    let mut keys = vec![];
+    for n in [0, 1] {
+        serve.submit(&task(n, LARGE)).await;
+        until("a first try", || uploads(n) > 0).await;
+        let result = outside.generation(&uuid(n)).unwrap().results[0].clone();
+        let source = reqwest::get(result.url.as_deref().unwrap()).await.unwrap().bytes().await.unwrap();
+        let mut bytes = source.to_vec();
+        bytes[2_900_000] ^= n as u8; // the second is another file of the same length
+        let key = format!("{}/{}.mp4", uuid(n), result.id);
+        outside.s3.bucket.put_with_sha256(&key, &bytes).await;
+        keys.push((key, bytes));
+    }
+    let before = [uploads(0), uploads(1)];
+    is_taken.store(true, Ordering::SeqCst);
+    serve.wait_settled(2).await;
+    let events = serve.events().await;
+    assert_archived(&outside, &serve, &events, 0, "the same bytes").await;
+    assert_eq!(serve.task(&uuid(0)).await["assets"][0]["contentType"], "video/mp4");
+    let ended = serve.task(&uuid(1)).await;
+    assert_eq!(ended["assets"][0]["reason"], "conflict", "{ended:#}");
+    for (n, (key, bytes)) in keys.into_iter().enumerate() {
+        assert!(uploads(n) > before[n], "it was told while sending");
+        assert_eq!(outside.s3.get(&key).await, Some(bytes), "and it stays");
+    }
+    serve.stop().await;
 }
 
 /// I5: a store whose yes means nothing is never believed, however often it says it.
