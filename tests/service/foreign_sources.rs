@@ -147,7 +147,10 @@ async fn g4_f13_a_file_without_length_or_end_is_not_believed_half() {
             hex_sha256(&fixture(name)).as_str(),
             "{name}"
         );
-        assert!(nginx.served_at(&format!("/until-close/{name}")).len() >= 3, "{name}");
+        assert!(
+            nginx.served_at(&format!("/until-close/{name}")).len() >= 3,
+            "{name}"
+        );
     }
     serve.stop().await;
 }

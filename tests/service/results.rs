@@ -93,7 +93,11 @@ async fn g3_g4_images_sounds_and_edited_media_are_archived_like_videos() {
 
 /// How a picture without a length is served, and the downloads it takes until its end is certain.
 const WITHOUT_LENGTH: &[(&str, &str, u32)] = &[
-    ("cut; the rest is given under its tag", "truncate-download=700;at-most=1", 2),
+    (
+        "cut; the rest is given under its tag",
+        "truncate-download=700;at-most=1",
+        2,
+    ),
     (
         "cut; nothing tells whose rest it is",
         "truncate-download=700;at-most=1;no-etag",

@@ -272,11 +272,13 @@ async fn i6_a_key_told_as_taken_while_we_send_is_compared_with_the_whole_source(
     let (outside, fault) = world(Kind::Seaweed).await;
     let is_taken = Arc::new(AtomicBool::new(false));
     let taken = is_taken.clone();
-    fault.script(move |asked| match (creates(asked), taken.load(Ordering::SeqCst)) {
-        (false, _) => Act::Forward,
-        (true, false) => Act::AnswerEarly(error("503 Slow Down", "SlowDown")),
-        (true, true) => Act::AnswerEarly(error("412 Precondition Failed", "PreconditionFailed")),
-    });
+    fault.script(
+        move |asked| match (creates(asked), taken.load(Ordering::SeqCst)) {
+            (false, _) => Act::Forward,
+            (true, false) => Act::AnswerEarly(error("503 Slow Down", "SlowDown")),
+            (true, true) => Act::AnswerEarly(error("412 Precondition Failed", "PreconditionFailed")),
+        },
+    );
     let mut serve = Serve::start(&outside, None).await;
     let uploads = |n: usize| {
         let asked = fault.asked();
@@ -288,7 +290,12 @@ async fn i6_a_key_told_as_taken_while_we_send_is_compared_with_the_whole_source(
         serve.submit(&task(n, LARGE)).await;
         until("a first try", || uploads(n) > 0).await;
         let result = outside.generation(&uuid(n)).unwrap().results[0].clone();
-        let source = reqwest::get(result.url.as_deref().unwrap()).await.unwrap().bytes().await.unwrap();
+        let source = reqwest::get(result.url.as_deref().unwrap())
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap();
         let mut bytes = source.to_vec();
         bytes[2_900_000] ^= n as u8; // the second is another file of the same length
         let key = format!("{}/{}.mp4", uuid(n), result.id);
@@ -300,7 +307,10 @@ async fn i6_a_key_told_as_taken_while_we_send_is_compared_with_the_whole_source(
     serve.wait_settled(2).await;
     let events = serve.events().await;
     assert_archived(&outside, &serve, &events, 0, "the same bytes").await;
-    assert_eq!(serve.task(&uuid(0)).await["assets"][0]["contentType"], "video/mp4");
+    assert_eq!(
+        serve.task(&uuid(0)).await["assets"][0]["contentType"],
+        "video/mp4"
+    );
     let ended = serve.task(&uuid(1)).await;
     assert_eq!(ended["assets"][0]["reason"], "conflict", "{ended:#}");
     for (n, (key, bytes)) in keys.into_iter().enumerate() {

@@ -28,7 +28,7 @@ pub fn read(answer: &Answer, resume: Option<&Resume>) -> Result<Head, SourceErro
             etag: strong_etag(headers),
             content_type: text(headers, CONTENT_TYPE),
         }),
-        206 => match resume.filter(|_| is_plain(headers)).and_then(|r| granted(headers, r)) {
+        206 => match resume.and_then(|resume| granted(headers, resume)) {
             Some((resume, total)) => Ok(Head {
                 start: resume.from,
                 total: Some(total),
@@ -53,7 +53,7 @@ fn granted<'a>(headers: &HeaderMap, resume: &'a Resume) -> Option<(&'a Resume, u
     let wanted = format!("bytes {}-{}/{total}", resume.from, total.saturating_sub(1));
     let same_length = resume.total.is_none_or(|known| known == total);
     let same_tag = resume.etag.is_none() || strong_etag(headers) == resume.etag;
-    (range == wanted && same_length && same_tag).then_some((resume, total))
+    (is_plain(headers) && range == wanted && same_length && same_tag).then_some((resume, total))
 }
 
 /// We ask for identity; another coding would make length, digest and container those of something else.

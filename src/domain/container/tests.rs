@@ -84,9 +84,17 @@ fn only_a_whole_file_names_its_end() {
         }
         let sized = self_delimiting().iter().any(|sized| sized.name == clip.name);
         let has_index_of_fragments = clip.bytes.windows(4).any(|w| w == b"mfra");
-        assert_eq!(check.names_its_end(), sized || has_index_of_fragments, "{}", clip.name);
+        assert_eq!(
+            check.names_its_end(),
+            sized || has_index_of_fragments,
+            "{}",
+            clip.name
+        );
     }
-    for picture in [&include_bytes!("../../../tests/fixtures/media/picture.png")[..], b"ID3"] {
+    for picture in [
+        &include_bytes!("../../../tests/fixtures/media/picture.png")[..],
+        b"ID3",
+    ] {
         let mut check = ContainerCheck::new(Expected::Any);
         check.push(picture);
         assert!(!check.names_its_end());
