@@ -27,7 +27,7 @@ async fn f12_a_fresh_link_is_asked_for_and_used_at_once() {
         .find(|e| e.kind.as_str() == "asset.archived")
         .unwrap();
     assert_eq!(world.cdn.opened().last().map(String::as_str), Some("fresh"));
-    // The wish of the hourly tries, and the schedule of the copies, take no longer than that.
+    // A dead link is tried hourly at last, and a fresh one asked for before each try.
     assert!(
         archived.at.since(before) <= HOUR + 10 * MINUTE,
         "{:?}",

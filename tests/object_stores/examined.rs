@@ -1,6 +1,6 @@
 //! What is found out about a store at start, without deleting anything (T12).
 
-use super::outside::fault_store::{Act, FaultStore, answer, error, yes};
+use super::outside::fault_store::{Act, Asked, FaultStore, answer, error, yes};
 use super::outside::stores::is_own;
 use super::*;
 use catchment::ports::promises::{Finding, Promises as _};
@@ -18,12 +18,7 @@ async fn t12_a_store_that_keeps_its_promises_is_found_to_and_little_is_left_ther
                 let blobs = S3Blobs::connect(options).await;
                 let what = format!("{kind:?} {checksum:?} {create_only:?}");
                 let prefix = format!("{checksum:?}-{create_only:?}/");
-                // The embedded store keeps what it refuses; looking first, that is what is seen the second time.
-                let rounds = match (kind, create_only) {
-                    (Kind::Embedded, CreateOnly::Head) => 1,
-                    _ => 3,
-                };
-                for _ in 0..rounds {
+                for _ in 0..3 {
                     let found = blobs.examine(&prefix).await.unwrap();
                     let expected: &[Finding] = match create_only {
                         CreateOnly::Native => &[],
@@ -35,75 +30,226 @@ async fn t12_a_store_that_keeps_its_promises_is_found_to_and_little_is_left_ther
                 left.retain(|key| key.starts_with(&prefix));
                 assert!(left.iter().all(|key| is_own(key)), "{what}: {left:?}");
                 assert!((1..=2).contains(&left.len()), "{what}: {left:?}");
-                assert!(fault.asked().iter().all(|a| a.method != "DELETE"), "{what}");
+                let asked = fault.asked();
+                let mut deletes = asked.iter().filter(|a| a.method == "DELETE");
+                assert!(deletes.all(|a| a.path.contains("uploadId=")), "{what}: no object");
             }
+        }
+        if kind == Kind::Seaweed {
+            let bucket = &subject.store.bucket;
+            let request = bucket.client.list_multipart_uploads().bucket(&bucket.name);
+            let left = request.send().await.unwrap();
+            assert!(left.uploads().is_empty(), "what was begun is given up");
         }
     }
 }
 
+/// What is sent is what a result is sent as, down to the trailer.
+#[tokio::test(flavor = "multi_thread")]
+async fn t12_a_store_is_tried_with_the_requests_that_results_are_stored_with() {
+    let subject = Subject::on(Kind::Seaweed).await;
+    for checksum in [Checksum::Sha256, Checksum::Crc64Nvme, Checksum::None] {
+        let fault = FaultStore::before(&subject.store.bucket).await;
+        let mut options = options(&subject.store.bucket, &fault.url());
+        options.checksum = checksum;
+        let blobs = S3Blobs::connect(options).await;
+        assert_eq!(blobs.examine(&format!("{checksum:?}/")).await.unwrap(), []);
+        put(&blobs, &format!("{checksum:?}.mp4"), &film(1, 1000))
+            .await
+            .unwrap();
+        let asked = fault.asked();
+        let form = |key: &str| {
+            let sent = asked.iter().find(|a| a.method == "PUT" && a.path.contains(key));
+            let sent = sent.unwrap_or_else(|| panic!("{checksum:?}: {key}"));
+            FORM.map(|name| sent.header(name).map(str::to_owned))
+        };
+        let result = form(".mp4");
+        assert_eq!(form("/probe-"), result, "{checksum:?}");
+        if checksum == Checksum::Sha256 {
+            assert_eq!(form("/refused-"), result);
+            assert_eq!(result[0].as_deref(), Some(UNSIGNED_TRAILER));
+        }
+    }
+}
+
+/// How a body is sent.
+const FORM: [&str; 5] = [
+    "x-amz-content-sha256",
+    "content-encoding",
+    "x-amz-trailer",
+    "x-amz-sdk-checksum-algorithm",
+    "if-none-match",
+];
+
+const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+
+type Stage = Box<dyn FnMut(&Asked) -> Act + Send>;
+
 /// What each lie or lack of a store is called.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_store_does_not_do_is_found_and_named() {
-    let found_here = || answer("200 OK", "");
-    let refused = || error("400 Bad Request", "BadDigest");
-    let taken = || error("412 Precondition Failed", "PreconditionFailed");
-    type Stage = Box<dyn FnMut(&outside::fault_store::Asked) -> Act + Send>;
-    let is_wrong = |path: &str| path.contains("refused-");
-    let stages: [(&str, Stage); 6] = [
+    let subject = Subject::on(Kind::Seaweed).await;
+    for (n, (expected, stage)) in stages().into_iter().enumerate() {
+        let fault = FaultStore::before(&subject.store.bucket).await;
+        let blobs = S3Blobs::connect(options(&subject.store.bucket, &fault.url())).await;
+        fault.script(stage);
+        // Told again at the next start, whatever the first look left behind.
+        for round in 1..=2 {
+            let found = blobs.examine(&format!("{n}/")).await.unwrap();
+            let codes: Vec<_> = found.iter().filter_map(|f| f.fault()).collect();
+            assert_eq!(codes, expected, "stage {n}, round {round}");
+            assert!(found.iter().all(|f| f.explanation().len() > 40), "{found:?}");
+        }
+    }
+}
+
+fn stages() -> [(&'static [&'static str], Stage); 13] {
+    let unknown = || Act::Answer(error("501 Not Implemented", "NotImplemented"));
+    let taken = || Act::Answer(error("412 Precondition Failed", "PreconditionFailed"));
+    let is_wrong = |a: &Asked| a.path.contains("refused-");
+    let has_trailer = |a: &Asked| a.header("x-amz-content-sha256") == Some(UNSIGNED_TRAILER);
+    let joins = |a: &Asked| a.method == "POST" && a.path.contains("uploadId=");
+    let mut size = 0;
+    let mut wrong_is_there = false;
+    [
         (
-            "create_only_ignored",
+            &["create_only_ignored"],
             Box::new(move |a| match a.method.as_str() {
-                "PUT" if !is_wrong(&a.path) => Act::AnswerInstead(yes()),
+                "PUT" if !is_wrong(a) => Act::AnswerInstead(yes()),
                 _ => Act::Forward,
             }),
         ),
         (
-            "create_only_unsupported",
-            Box::new(|a| match a.header("if-none-match") {
-                Some(_) => Act::Answer(error("501 Not Implemented", "NotImplemented")),
-                None => Act::Forward,
-            }),
-        ),
-        (
-            "checksum_unsupported",
-            Box::new(|a| match a.method.as_str() {
-                "PUT" => Act::Answer(error("501 Not Implemented", "NotImplemented")),
-                _ => Act::Forward,
-            }),
-        ),
-        (
-            "checksum_ignored",
-            Box::new(move |a| match is_wrong(&a.path) {
-                true => Act::Answer(yes()),
+            &["create_only_ignored_in_parts"],
+            Box::new(move |a| match joins(a) {
+                true => Act::Answer(joined()),
                 false => Act::Forward,
             }),
         ),
         (
-            "checksum_not_kept",
+            &["create_only_unsupported"],
+            Box::new(move |a| match a.header("if-none-match") {
+                Some(_) => unknown(),
+                None => Act::Forward,
+            }),
+        ),
+        (
+            &["checksum_unsupported"],
+            Box::new(move |a| match a.header("x-amz-sdk-checksum-algorithm") {
+                Some(_) => unknown(),
+                None => Act::Forward,
+            }),
+        ),
+        // As old Ceph says it.
+        (
+            &["trailer_unsupported"],
+            Box::new(move |a| match has_trailer(a) {
+                true => Act::Answer(error("400 Bad Request", "XAmzContentSHA256Mismatch")),
+                false => Act::Forward,
+            }),
+        ),
+        (
+            &["trailer_unsupported"],
+            Box::new(move |a| match has_trailer(a) {
+                true => Act::Answer(error("400 Bad Request", "InvalidArgument")),
+                false => Act::Forward,
+            }),
+        ),
+        (
+            &["create_only_unsupported", "trailer_unsupported"],
+            Box::new(move |a| match a.header("if-none-match") {
+                None if !has_trailer(a) => Act::Forward,
+                _ => unknown(),
+            }),
+        ),
+        // The chunk's length before the bytes, and the trailer behind them, are content to it.
+        (
+            &["content_altered"],
             Box::new(move |a| match a.method.as_str() {
-                "HEAD" => Act::Answer(found_here()),
+                "PUT" if has_trailer(a) => Act::AfterPutting(b"4a\r\nCatchment looks\r\n0\r\n\r\n".to_vec()),
                 _ => Act::Forward,
             }),
         ),
         (
-            "keeps_nothing",
+            &["checksum_ignored"],
+            Box::new(move |a| match is_wrong(a) {
+                // It does know which key is taken.
+                true if a.header("if-none-match").is_some() && wrong_is_there => taken(),
+                true => {
+                    wrong_is_there = true;
+                    Act::Answer(yes())
+                }
+                false => Act::Forward,
+            }),
+        ),
+        // Trouble in passing, and nothing there: no fault.
+        (
+            &[],
             Box::new(move |a| match a.method.as_str() {
-                "PUT" if is_wrong(&a.path) => Act::Answer(refused()),
-                "PUT" => Act::Answer(taken()),
+                "PUT" if is_wrong(a) => Act::Answer(error("500 Internal Server Error", "InternalError")),
                 _ => Act::Forward,
             }),
         ),
-    ];
+        (
+            &["checksum_ignored"],
+            Box::new(move |a| match a.method.as_str() {
+                "PUT" if is_wrong(a) => Act::Answer(error("500 Internal Server Error", "InternalError")),
+                "HEAD" if is_wrong(a) => Act::Answer(yes()),
+                _ => Act::Forward,
+            }),
+        ),
+        (
+            &["checksum_not_kept"],
+            Box::new(move |a| match a.method.as_str() {
+                "HEAD" if !is_wrong(a) => Act::Answer(answer("200 OK", &"x".repeat(size))),
+                _ => {
+                    let sent = a.header("x-amz-decoded-content-length");
+                    size = sent.map_or(size, |n| n.parse().unwrap());
+                    Act::Forward
+                }
+            }),
+        ),
+        (
+            &["keeps_nothing"],
+            Box::new(move |a| match a.method.as_str() {
+                "PUT" if is_wrong(a) => Act::Answer(error("400 Bad Request", "BadDigest")),
+                "PUT" => taken(),
+                _ => Act::Forward,
+            }),
+        ),
+    ]
+}
+
+/// What a store says when it has joined the parts.
+fn joined() -> String {
+    answer(
+        "200 OK",
+        "<CompleteMultipartUploadResult><ETag>\"0-1\"</ETag></CompleteMultipartUploadResult>",
+    )
+}
+
+/// Worth knowing and no fault: few sources name no length.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_uploads_in_parts_is_no_worse_for_results_of_known_length() {
     let subject = Subject::on(Kind::Seaweed).await;
-    for (n, (expected, stage)) in stages.into_iter().enumerate() {
-        let fault = FaultStore::before(&subject.store.bucket).await;
-        let blobs = S3Blobs::connect(options(&subject.store.bucket, &fault.url())).await;
-        fault.script(stage);
-        let found = blobs.examine(&format!("{n}/")).await.unwrap();
-        let codes: Vec<_> = found.iter().filter_map(|f| f.fault()).collect();
-        assert_eq!(codes, [expected]);
-        assert!(found.iter().all(|f| f.explanation().len() > 40), "{found:?}");
+    let fault = FaultStore::before(&subject.store.bucket).await;
+    let blobs = S3Blobs::connect(options(&subject.store.bucket, &fault.url())).await;
+    for (status, word) in [
+        ("501 Not Implemented", "NotImplemented"),
+        ("405 Method Not Allowed", "MethodNotAllowed"),
+        ("403 Forbidden", "AccessDenied"),
+    ] {
+        fault.script(move |a| match a.method.as_str() {
+            "POST" => Act::Answer(error(status, word)),
+            _ => Act::Forward,
+        });
+        assert_eq!(
+            blobs.examine("").await.unwrap(),
+            [Finding::KnowsNoParts],
+            "{word}"
+        );
     }
+    assert_eq!(Finding::KnowsNoParts.fault(), None);
 }
 
 /// Whatever `degraded` can say of a store has a line with its next step.

@@ -85,7 +85,7 @@ impl Bucket {
         keys
     }
 
-    /// Multipart uploads that nobody finished or gave up.
+    /// Multipart uploads of results that nobody finished or gave up. The service's own look at the store may be at work.
     pub async fn uploads(&self) -> usize {
         let listed = self
             .client
@@ -93,6 +93,9 @@ impl Bucket {
             .bucket(&self.name)
             .send()
             .await;
-        listed.unwrap().uploads().len()
+        let listed = listed.unwrap();
+        let is_own = |key: &str| key.split('/').any(|part| part.starts_with('.'));
+        let of_results = listed.uploads().iter().filter(|u| !u.key().is_some_and(is_own));
+        of_results.count()
     }
 }

@@ -100,7 +100,7 @@ impl Seaweed {
             let _ = keeper.wait();
             let _ = writeln!(std::io::stderr(), "SeaweedFS: {}", self.log());
             assert!(
-                !self.said("not found"),
+                !self.said("weed: not found"),
                 "`weed` is missing: run `make setup-tests`"
             );
             return false;

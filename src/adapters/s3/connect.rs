@@ -54,6 +54,11 @@ pub fn apart(client: &Client) -> Client {
     Client::from_conf(config.build())
 }
 
+/// The same connections and credentials, with the habits that other settings ask for.
+pub fn as_if(client: &Client, options: &S3Options) -> Client {
+    Client::from_conf(habits(client.config().to_builder(), options).build())
+}
+
 /// What the machine says about credentials and region. With an endpoint of its own and no region named, nobody is
 /// asked: the lookup ends at the instance metadata service, which takes seconds to not answer.
 async fn environment(options: &S3Options) -> SdkConfig {

@@ -20,13 +20,24 @@ impl S3Blobs {
         size_bytes: u64,
         sha256: &Digest,
     ) -> Result<Compared, BlobError> {
-        let Some(found) = self.head(key).await? else {
-            return Ok(Compared::Absent);
-        };
+        match self.head(key).await? {
+            Some(found) => self.look_closer(key, &found, size_bytes, sha256).await,
+            None => Ok(Compared::Absent),
+        }
+    }
+
+    /// At an object that HEAD has found.
+    pub(super) async fn look_closer(
+        &self,
+        key: &ObjectKey,
+        found: &HeadObjectOutput,
+        size_bytes: u64,
+        sha256: &Digest,
+    ) -> Result<Compared, BlobError> {
         if found.content_length().and_then(|n| u64::try_from(n).ok()) != Some(size_bytes) {
             return Ok(Compared::Other);
         }
-        match sha256_of_the_whole(&found) {
+        match sha256_of_the_whole(found) {
             Some(stored) => Ok(same_if(stored == BASE64_STANDARD.encode(sha256.0))),
             None => self.read_back(key, sha256).await,
         }

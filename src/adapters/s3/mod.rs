@@ -76,10 +76,14 @@ impl S3Blobs {
         }
     }
 
-    /// One PutObject. The answer is returned as soon as it comes, even before the body is through: a store that sees a
-    /// taken key says so at once, and the copier can go on draining its source.
     async fn put_whole(&self, put: &Put, size_bytes: u64, chunks: BlobBody) -> Result<(), BlobError> {
         self.refuse_taken_key(put).await?;
+        self.stream_whole(put, size_bytes, chunks).await
+    }
+
+    /// One PutObject. The answer is returned as soon as it comes, even before the body is through: a store that sees a
+    /// taken key says so at once, and the copier can go on draining its source.
+    async fn stream_whole(&self, put: &Put, size_bytes: u64, chunks: BlobBody) -> Result<(), BlobError> {
         let (body, upload) = body::sized(chunks, size_bytes);
         let answer = tokio::select! {
             biased; // an answer that is there counts, however late

@@ -29,9 +29,20 @@ impl S3Blobs {
         if parts.ended {
             return self.put_small(put, first).await;
         }
+        self.put_joined(put, first, &mut parts).await
+    }
+
+    /// As one part what would go as one request: for the look at what a store does where parts are joined.
+    pub(super) async fn put_one_part(&self, put: &Put, body: BlobBody) -> Result<(), BlobError> {
+        let mut parts = Parts::new(body, self.options.part_size, put.size_bytes);
+        let only = parts.next().await?;
+        self.put_joined(put, only, &mut parts).await
+    }
+
+    async fn put_joined(&self, put: &Put, first: Bytes, parts: &mut Parts) -> Result<(), BlobError> {
         self.abort_leftovers(put).await;
         let upload_id = self.begin(put).await?;
-        let stored = self.send_parts(put, &upload_id, first, &mut parts).await;
+        let stored = self.send_parts(put, &upload_id, first, parts).await;
         if stored.is_err() {
             self.abort(put, &upload_id).await;
         }
