@@ -56,12 +56,13 @@ build: setup ## The release binary, target/release/catchment
 	$(CARGO) build --locked --release
 
 .PHONY: bench large
-bench: setup ## Measure against the goals and other tools (half an hour; BENCH_ONLY=a,c BENCH_ROUNDS=5)
+bench: setup ## Measure against the goals and other tools, then `large` (BENCH_ONLY=a,c BENCH_ROUNDS=5)
 	@benches/setup
 	$(CARGO) build --locked --release --bin catchment --example bench-tool
 	@benches/bench.py
 
-large: setup ## 16 and 64 × 200 MiB, 200 × 5 MiB and 2 GiB through the real binary, on facts
+large: setup ## Its last part alone: up to 64 × 200 MiB, 200 × 5 MiB, 2 GiB, files without a length, on facts
+	@benches/setup
 	$(CARGO) build --locked --release --bin catchment --example bench-tool
 	@benches/large.py
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""`make bench`: every figure of the goals, as medians of paired rounds. See README.md beside this file.
+"""`make bench`: every figure of the goals, as medians of paired rounds, then many large files on facts. See README.md
+beside this file.
 
     bench.py            all sections, or BENCH_ONLY=a,c; BENCH_ROUNDS=5
     bench.py --table    the last run's figures as Markdown
@@ -10,7 +11,7 @@ import shutil
 import sys
 import time
 
-from driver import acks, copies, others, places, process, report
+from driver import acks, copies, large, others, places, process, report
 
 SECTIONS = {
     "a,b": ("callbacks, durable: without a database, and beside other receivers", acks.a_b_against_no_database_and_peers),
@@ -22,6 +23,7 @@ SECTIONS = {
     "i": ("callbacks with ten million tasks stored", acks.i_large_database),
     "g": ("at rest", others.g_at_rest),
     "j": ("callbacks while deliveries are pending", acks.j_pending_deliveries),
+    "large": ("many large files at once, on facts", large.many_large_files),
 }
 
 

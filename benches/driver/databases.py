@@ -1,5 +1,6 @@
 """Databases with as many tasks as wanted, through the real schema."""
 
+import os
 import shutil
 import sqlite3
 
@@ -63,18 +64,35 @@ class Large(Seeded):
             directory.rename(self.directory)
         return super().make()
 
+    @property
+    def file(self):
+        return self.directory / "data" / "catchment.db"
+
     def copy(self, directory):
         """In place: without what an earlier round left, and read once, as a database in use lies in the page cache."""
         self.clean()
-        with open(self.directory / "data" / "catchment.db", "rb", buffering=0) as file:
-            while file.read(16 * places.MIB):
-                pass
+        self.warm()
         return self.directory
 
+    def warm(self):
+        """Into the page cache."""
+        with open(self.file, "rb", buffering=0) as file:
+            while file.read(16 * places.MIB):
+                pass
+
+    def chill(self):
+        """Out of the page cache, its log too. Only what is on the disk leaves it, so that comes first. No service may run
+        on it: a page that is mapped stays."""
+        for path in self.file.parent.glob("catchment.db*"):
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def clean(self):
-        conn = sqlite3.connect(self.directory / "data" / "catchment.db", isolation_level=None)
-        for table in ("receipts", "timeline"):
+        conn = sqlite3.connect(self.file, isolation_level=None)
+        for table in ("receipts", "timeline", "journal_work"):
             conn.execute(f"DELETE FROM {table}")
+        conn.execute("UPDATE meta SET value = '1' WHERE key = 'journal'") # as `seed` leaves it
         conn.execute(
             "UPDATE tasks SET queries = 1, version = 5, lease_until = NULL "
             "WHERE id > ?", (self.settled,)

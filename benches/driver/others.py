@@ -77,14 +77,22 @@ def g_at_rest(report):
     if large.tokens.exists() or not places.ONLY or "i" in places.ONLY:
         large.make()
         for number in range(rounds.count):
-            rounds.measure(number, {"large": partial(ready, large.directory, provider, store)})
+            rounds.measure(
+                number,
+                {
+                    "large, cached": partial(ready, large.warm, large.directory, provider, store),
+                    "large, not cached": partial(ready, large.chill, large.directory, provider, store),
+                },
+            )
     provider.stop()
     store.stop()
     rounds.tell(report, "g")
     report.add("g", "idle memory", rounds.of("empty", "MiB"), unit="MiB", at_most=20)
     report.add("g", "ready on an empty database, making it", rounds.of("empty", "readyMs"), unit="ms", at_most=100)
     if large.tokens.exists():
-        report.add("g", f"ready with {places.TASKS:,} tasks", rounds.of("large", "readyS"), unit="s", at_most=2)
+        for side, where in (("large, cached", "in"), ("large, not cached", "not in")):
+            what = f"ready with {places.TASKS:,} tasks, file {where} the page cache"
+            report.add("g", what, rounds.of(side, "readyS"), unit="s", at_most=2)
     else:
         report.absent("g: ready on the large database", "it was not made; run section i once")
 
@@ -98,7 +106,8 @@ def at_rest(provider, store):
     return {"MiB": memory, "readyMs": seconds * 1000}
 
 
-def ready(directory, provider, store):
+def ready(prepare, directory, provider, store):
+    prepare()
     service = Service(directory, provider.api, store)
     seconds = service.start()
     service.stop()

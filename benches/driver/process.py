@@ -50,6 +50,11 @@ class Process:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
+    def takes_what_is_left(self):
+        """Of the processor: what others do not want."""
+        for thread in os.listdir(f"/proc/{self.child.pid}/task"):
+            os.setpriority(os.PRIO_PROCESS, int(thread), 19)
+
     def stop(self, within=40):
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)

@@ -88,16 +88,16 @@ class Service:
             raise RuntimeError(f"{method} {path} answered {answer.status}: {text[:500]!r}")
         return json.loads(text) if text else None
 
-    def submit(self, count, size, render="3s"):
+    def submit(self, count, size, render="3s", faults=()):
         """Tasks of the simulator's, each with one video of `size` bytes; their ids."""
-        ids = []
+        ids, switches = [], ", ".join([f"video-size={size}", f"render={render}", *faults])
         while len(ids) < count:
             tasks = [
                 {
                     "taskType": "videoInference",
                     "model": "klingai:avatar@2.0-pro",
                     "inputs": {"image": "https://cdn.example.com/a.png", "audio": "https://cdn.example.com/a.mp3"},
-                    "positivePrompt": f"A presenter [sim: video-size={size}, render={render}]",
+                    "positivePrompt": f"A presenter [sim: {switches}]",
                 }
                 for _ in range(min(100, count - len(ids)))
             ]

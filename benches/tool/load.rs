@@ -1,6 +1,7 @@
 //! Callbacks from many connections: closed loop (each connection sends when it was answered), or at a fixed rate,
-//! where a late answer does not excuse the next request: latency counts from when it should have been sent. What was
-//! due within the window is waited for beyond its end, so that a stall across the end is seen as well.
+//! where a late answer does not excuse the next request: latency counts from when it was due, whoever is late, this
+//! loader included: where copies take the processor from it, they take it from a real client as well. What was due
+//! within the window is waited for beyond its end, so that a stall across the end is seen as well.
 
 use crate::latencies::Latencies;
 use crate::{Outcome, block_on};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 #[derive(clap::Args)]
@@ -104,7 +106,8 @@ pub fn run(args: Args) -> Outcome {
             until: from + Duration::from_secs_f64(args.seconds),
         };
         let run = u64::from(std::process::id()) << 32;
-        let connections = (0..args.connections).map(|n| {
+        let (paces, pacer) = paces(&args, now, window.until);
+        let connections = paces.into_iter().enumerate().map(|(n, pace)| {
             let share = Share {
                 callbacks: callbacks.clone(),
                 at: (args.skip + n) % callbacks.len(),
@@ -112,7 +115,6 @@ pub fn run(args: Args) -> Outcome {
                 sent: 0,
                 run: run + n as u64,
             };
-            let pace = (args.rate > 0.0).then(|| Pace::of(&args, n, now));
             tokio::spawn(connection(args.address, share, window, pace))
         });
         let mut all = Seen::default();
@@ -125,11 +127,16 @@ pub fn run(args: Args) -> Outcome {
                 *all.refused.entry(status).or_default() += n;
             }
         }
+        let late = match pacer {
+            Some(pacer) => pacer.await?,
+            None => Latencies::default(),
+        };
         println!(
             "{}",
             json!({
                 "ok": all.ok, "refused": all.refused, "errors": all.errors, "seconds": args.seconds,
                 "rate": all.ok as f64 / args.seconds, "latencyMs": all.latencies.summary(),
+                "pacerLateMs": late.summary(),
             })
         );
         Ok(())
@@ -153,48 +160,70 @@ fn read(path: &PathBuf) -> io::Result<Vec<Callback>> {
     text.lines().map(callback).collect()
 }
 
-/// When this connection's next request is due.
-struct Pace {
-    next: Instant,
-    every: Duration,
+/// Where a connection learns when its next request is due.
+enum Pace {
+    ClosedLoop {
+        until: Instant,
+    },
+    /// One instant for each request. Bounded by what is due within the run; were it less, a slow answer would hold up
+    /// the pacer, and with it everybody.
+    FixedRate(mpsc::UnboundedReceiver<Instant>),
 }
 
 impl Pace {
-    fn of(args: &Args, n: usize, start: Instant) -> Self {
-        let every = Duration::from_secs_f64(args.connections as f64 / args.rate);
-        Self {
-            next: start + every.mul_f64(n as f64 / args.connections as f64),
-            every,
+    /// `None`: the run is over.
+    async fn next_due(&mut self) -> Option<Instant> {
+        match self {
+            Self::ClosedLoop { until } => Some(Instant::now()).filter(|now| *now < *until),
+            Self::FixedRate(dues) => dues.recv().await,
         }
-    }
-
-    /// When the next request is due, and from when its latency counts: the timer's own lateness is nobody's.
-    async fn turn(&mut self) -> (Instant, Instant) {
-        let due = self.next;
-        self.next += self.every;
-        if due <= Instant::now() {
-            return (due, due);
-        }
-        tokio::time::sleep_until(due.into()).await;
-        (due, Instant::now())
     }
 }
 
-async fn connection(address: SocketAddr, mut share: Share, window: Window, mut pace: Option<Pace>) -> Seen {
+type Pacer = tokio::task::JoinHandle<Latencies>;
+
+/// One pace for each connection, and whoever sets it if there is a rate.
+fn paces(args: &Args, start: Instant, until: Instant) -> (Vec<Pace>, Option<Pacer>) {
+    if args.rate <= 0.0 {
+        let closed_loop = |_| Pace::ClosedLoop { until };
+        return ((0..args.connections).map(closed_loop).collect(), None);
+    }
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..args.connections)
+        .map(|_| mpsc::unbounded_channel::<Instant>())
+        .unzip();
+    let rate = args.rate;
+    let pacer = tokio::task::spawn_blocking(move || keep_pace(&senders, start, rate, until));
+    (receivers.into_iter().map(Pace::FixedRate).collect(), Some(pacer))
+}
+
+/// Tells the connections in turn when a request is due; returns how late it was itself. On a thread of its own, which
+/// sleeps by the system's timer: the runtime's wakes up to a millisecond late and more, about as long as an answer takes.
+fn keep_pace(
+    connections: &[mpsc::UnboundedSender<Instant>],
+    start: Instant,
+    rate: f64,
+    until: Instant,
+) -> Latencies {
+    let mut late = Latencies::default();
+    for (n, connection) in (0_u32..).zip(connections.iter().cycle()) {
+        let due = start + Duration::from_secs_f64(f64::from(n) / rate);
+        if due >= until {
+            break;
+        }
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        late.add(due.elapsed());
+        if connection.send(due).is_err() {
+            break; // a connection that went away has failed, which ends the run
+        }
+    }
+    late
+}
+
+async fn connection(address: SocketAddr, mut share: Share, window: Window, mut pace: Pace) -> Seen {
     let mut seen = Seen::default();
     let mut stream = None;
     let mut buffer = Vec::with_capacity(4096);
-    loop {
-        let (due, began) = match &mut pace {
-            Some(pace) => pace.turn().await,
-            None => {
-                let now = Instant::now();
-                (now, now)
-            }
-        };
-        if due >= window.until {
-            return seen;
-        }
+    while let Some(due) = pace.next_due().await {
         let request = share.next(address);
         let exchange = exchange(address, &mut stream, &request, &mut buffer);
         let answered = tokio::time::timeout_at((window.until + PATIENCE).into(), exchange)
@@ -202,11 +231,15 @@ async fn connection(address: SocketAddr, mut share: Share, window: Window, mut p
             .unwrap_or_else(|late| Err(late.into()));
         let ended = Instant::now();
         if window.holds(due) {
-            seen.add(&answered, ended - began);
+            seen.add(&answered, ended - due);
         }
-        let counted_at = if pace.is_some() { due } else { ended };
+        let counted_at = match pace {
+            Pace::ClosedLoop { .. } => ended,
+            Pace::FixedRate(_) => due,
+        };
         seen.ok += u64::from(matches!(answered, Ok(200..=299)) && window.holds(counted_at));
     }
+    seen
 }
 
 impl Share {

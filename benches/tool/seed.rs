@@ -39,6 +39,8 @@ pub fn run(args: Args) -> Outcome {
     in_steps(&mut conn, args.settled, |tx, n| settled(tx, n, args.settled, now))?;
     in_steps(&mut conn, args.open, |tx, n| open(tx, n, now))?;
     in_steps(&mut conn, args.events.min(args.open), |tx, n| event(tx, n, now))?;
+    // All of them were put into the journal in the bucket when they came: nothing is left to do for it.
+    conn.execute("UPDATE meta SET value = '1' WHERE key = 'journal'", [])?;
     conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
     if let Some(path) = args.ids {
         write_ids(&path, args.open)?;
