@@ -140,6 +140,7 @@ def paced_beside(copies, seed, apart=False):
     service = Service(seed.copy(places.SCRATCH / "service"), simulator.api, store, settings)
     service.key = seed.key()
     service.start()
+    os.sync() # what the side before has left for the disk to do is not this one's
     if copies:
         service.submit(copies, 400 * places.MIB, render="100ms")
         wait_for(lambda: copying(service) == copies, f"{copies} copies under way")
@@ -228,6 +229,7 @@ def paced_pending(endpoints, seed, provider):
     service = Service(seed.copy(places.SCRATCH / "service"), provider.api)
     service.key = seed.key()
     service.start()
+    os.sync() # as in h
     for n in range(endpoints):
         service.ask("POST", "/v1/endpoints", {"url": f"http://{sink.told['address']}/{n}", "from": 0})
     if endpoints:
