@@ -64,7 +64,7 @@ enum Where {
 
 impl Where {
     /// As bytes from the start, the head being in the first of them.
-    fn from_start(self, first: &[u8]) -> usize {
+    fn counted_from_start(self, first: &[u8]) -> usize {
         let head = || first.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
         match self {
             Self::OfAll(bytes) => bytes,
@@ -85,7 +85,7 @@ async fn relay(
     let asking = tokio::spawn(async move { tokio::io::copy(&mut near_read, &mut far_write).await });
     let (mut buffer, mut passed, mut cut_at) = (vec![0; 16 * 1024], 0, None);
     while let Ok(read @ 1..) = far_read.read(&mut buffer).await {
-        let after = *cut_at.get_or_insert_with(|| place.from_start(&buffer[..read]));
+        let after = *cut_at.get_or_insert_with(|| place.counted_from_start(&buffer[..read]));
         let cut_here = passed + read >= after
             && left
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))

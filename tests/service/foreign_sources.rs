@@ -86,7 +86,9 @@ async fn g4_files_arrive_whole_however_nginx_serves_them() {
     for (n, ((way, has_length, has_tag), name, bytes)) in cases.iter().enumerate() {
         assert_stored(&outside, &serve.task(&uuid(n)).await, bytes, way);
         let served = nginx.served_at(&format!("/{way}/{name}"));
-        assert_eq!(served.len(), 1, "one download is enough: {served:?}");
+        // Without a length it is asked what follows; a filter of nginx does no ranges.
+        let downloads = if *has_length { 1 } else { 2 };
+        assert_eq!(served.len(), downloads, "no more than it takes: {served:?}");
         // nginx did what this way is for.
         assert_eq!(served[0].content_length != "-", *has_length, "{served:?}");
         assert_eq!(
@@ -203,11 +205,11 @@ const CUTS: &[Cut] = &[
         changes: true,
         expected: &[(200, false), (200, false)],
     },
-    // Without a length there is no telling what the rest is.
+    // Without a length there is no telling what the rest is; and at the end it is asked whether it is the end.
     Cut {
         way: "chunked",
         changes: false,
-        expected: &[(200, false), (200, false)],
+        expected: &[(200, false), (200, false), (200, true)],
     },
 ];
 
@@ -252,13 +254,13 @@ async fn f13_a_download_cut_by_the_network_goes_on_only_where_the_tag_proves_the
                 resumed.if_range, served[0].etag,
                 "{what}: under the tag of what was read"
             );
-            let from: u64 = resumed.range["bytes=".len()..]
+            let from: usize = resumed.range["bytes=".len()..]
                 .trim_end_matches('-')
                 .parse()
                 .unwrap();
             assert!(
-                (900_000..1_000_000).contains(&from),
-                "{what}: from where it broke: {from}"
+                (900_000..1_000_000).contains(&from) || from == whole.len(),
+                "{what}: from where it broke, or from its end: {from}"
             );
         }
     }

@@ -10,6 +10,7 @@ mod consumers; // one bad among good ones
 mod containers; // what every container tells, and what a cut one comes to
 mod cutter; // a relay that hangs up in the middle
 mod disk; // no room left
+mod endings; // bodies without a length
 mod foreign_sources; // nginx in every way a CDN might serve
 mod forged; // callbacks that lie
 mod guard; // links and endpoints that lead inside

@@ -38,7 +38,7 @@ impl Promises for S3Blobs {
             return Ok(kept.into_iter().collect()); // none of its answers means anything
         }
         let joined = match (self.options.create_only, written) {
-            (CreateOnly::Native, None) => self.joins_once(&probe).await?,
+            (CreateOnly::Native, None) => self.joins_once(&probe).await,
             _ => None, // not asked to decide, or known not to
         };
         let taken = self.takes_wrong_checksum(prefix).await?;
@@ -104,14 +104,19 @@ impl S3Blobs {
 
     /// The request that joins parts creates, too. Few sources name no length, so a store without uploads in parts, or
     /// one that does not let us, is no fault.
-    async fn joins_once(&self, probe: &Put) -> Result<Option<Finding>, BlobError> {
-        let joined = within(LOOK_TIMEOUT, self.put_one_part(probe, content())).await?;
-        Ok(match joined {
-            Ok(()) => Some(Finding::OverwritesInParts),
-            Err(BlobError::Exists) => None,
-            Err(BlobError::Refused { .. } | BlobError::Misconfigured { .. }) => Some(Finding::KnowsNoParts),
-            Err(e) => return Err(e),
-        })
+    async fn joins_once(&self, probe: &Put) -> Option<Finding> {
+        if let Some(known) = self.joins.get() {
+            return *known;
+        }
+        let found = match within(LOOK_TIMEOUT, self.put_one_part(probe, content())).await {
+            Ok(Ok(())) => Some(Finding::OverwritesInParts),
+            Ok(Err(BlobError::Exists)) => None,
+            Ok(Err(BlobError::Refused { .. } | BlobError::Misconfigured { .. })) => {
+                Some(Finding::KnowsNoParts)
+            }
+            Ok(Err(_)) | Err(_) => return None, // trouble in passing: nothing is known yet
+        };
+        *self.joins.get_or_init(|| found)
     }
 
     /// Under a key of its own, which stays empty on a store that checks.
@@ -131,10 +136,10 @@ impl S3Blobs {
         };
         let took = match answer {
             Ok(()) => true,
-            Err(BlobError::Refused { .. }) => false,
-            Err(BlobError::Unavailable { code, .. }) if code == "checksum_mismatch" => false,
-            // SeaweedFS may say so of a trailer. Whether this is its no or trouble in passing, there is nothing then.
-            Err(BlobError::Unavailable { code, .. }) if code.starts_with("http_5") => {
+            Err(e) if is_refusal(&e) => false,
+            // SeaweedFS may say so of a trailer, and others hang up. Whether this is a no or trouble in passing, there is
+            // nothing then.
+            Err(BlobError::Unavailable { code, .. }) if may_be_a_no(&code) => {
                 self.is_seen(&wrong.key).await?
             }
             Err(e) => return Err(e),
@@ -214,6 +219,7 @@ impl S3Blobs {
             unsized_turns: Semaphore::new(1),
             options,
             patience: self.patience,
+            joins: OnceLock::new(),
         }
     }
 }
@@ -251,6 +257,11 @@ fn is_refusal(error: &BlobError) -> bool {
         BlobError::Unavailable { code, .. } => code == "checksum_mismatch",
         BlobError::Exists | BlobError::Abandoned => false,
     }
+}
+
+/// To bytes that do not match their checksum.
+fn may_be_a_no(code: &str) -> bool {
+    code.starts_with("http_5") || ["reset", "incomplete_body"].contains(&code)
 }
 
 /// By our own try, on a store that wrote over the probe then: S3 keeps no SHA-256 of the whole of such an object, and

@@ -23,6 +23,7 @@ pub use options::{Access, Checksum, CreateOnly, S3Options};
 use crate::domain::asset::ObjectKey;
 use crate::domain::ids::Digest;
 use crate::ports::blobs::{BlobBody, BlobError, Blobs, Compared, Put};
+use crate::ports::promises::Finding;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -33,6 +34,7 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
 use body::SizedBody;
 use errors::{classify, unavailable};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use trailer::{Placeholder, PutInTrailer};
@@ -52,6 +54,8 @@ pub struct S3Blobs {
     options: S3Options,
     unsized_turns: Semaphore,
     patience: Duration,
+    /// What came of the look at uploads in parts: tried once, since each try leaves one to abort.
+    joins: OnceLock<Option<Finding>>,
 }
 
 impl S3Blobs {
@@ -62,6 +66,7 @@ impl S3Blobs {
             unsized_turns: Semaphore::new(options.unsized_concurrency.max(1)),
             options,
             patience: PATIENCE,
+            joins: OnceLock::new(),
         }
     }
 
@@ -73,6 +78,7 @@ impl S3Blobs {
             options: self.options.clone(),
             unsized_turns: Semaphore::new(self.options.unsized_concurrency.max(1)),
             patience: self.patience,
+            joins: OnceLock::new(),
         }
     }
 

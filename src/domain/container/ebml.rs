@@ -130,21 +130,13 @@ impl EbmlWalk {
         }
     }
 
-    /// All that was open has ended by its declared size; a live recording's segment stays open.
-    pub(super) fn names_its_end(&self) -> bool {
-        self.is_between_elements() && self.open.is_empty() && self.document.has_cluster
-    }
-
-    fn is_between_elements(&self) -> bool {
-        matches!(self.state, State::Header) && self.gather.is_empty()
-    }
-
     pub(super) fn finish(mut self, expected: Expected) -> Finding {
+        let between_elements = matches!(self.state, State::Header) && self.gather.is_empty();
         let all_may_end_here = self.open.nearest_end().is_none();
         if matches!(self.state, State::Broken) {
             return Finding::Unknown;
         }
-        if !self.is_between_elements() || !all_may_end_here {
+        if !between_elements || !all_may_end_here {
             return Finding::Incomplete("the last element is cut off");
         }
         while !self.open.is_empty() {

@@ -34,8 +34,8 @@ pub enum Expected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// A media file. For video containers: with its index, its data, and its last element ending with the
-    /// stream. For other types (`Expected::Any` only): the first bytes name the type. Whether all of it came is for
-    /// the length to say, unless [`ContainerCheck::names_its_end`].
+    /// stream. For other types (`Expected::Any` only): the first bytes name the type; whether all of it came
+    /// is for the length to say.
     Complete(Media),
     /// A container we know, of which something is missing. The text says what, for people.
     Incomplete(&'static str),
@@ -148,16 +148,6 @@ impl ContainerCheck {
         match &self.stage {
             Stage::Settled(finding @ (Finding::NotMedia(_) | Finding::Unknown)) => Some(finding.clone()),
             _ => None,
-        }
-    }
-
-    /// Whether it would be noticed if the stream went on behind its present end: a whole file of declared sizes is
-    /// through. Fragments, live recordings, images and sounds may have more to come.
-    pub fn names_its_end(&self) -> bool {
-        match &self.stage {
-            Stage::Mp4(walk) => walk.names_its_end(),
-            Stage::Ebml(walk) => walk.names_its_end(),
-            Stage::Head | Stage::Settled(_) => false,
         }
     }
 

@@ -84,8 +84,6 @@ struct Seen {
     moof: bool,
     /// A `moof` whose `mdat` has not begun.
     moof_is_bare: bool,
-    /// The index of all fragments, which ends a file of them.
-    mfra: bool,
 }
 
 impl Mp4Walk {
@@ -117,21 +115,13 @@ impl Mp4Walk {
         }
     }
 
-    /// Fragments may follow one another for ever, until the index of them all closes the file.
-    pub(super) fn names_its_end(&self) -> bool {
-        let may_go_on = self.seen.moof || self.fragments.are_expected();
-        self.is_between_boxes() && (!may_go_on || self.seen.mfra)
-    }
-
-    fn is_between_boxes(&self) -> bool {
-        matches!(self.state, State::Header) && self.gather.is_empty() && self.open.is_empty()
-    }
-
     pub(super) fn finish(self, expected: Expected) -> Finding {
+        let between_boxes =
+            matches!(self.state, State::Header) && self.gather.is_empty() && self.open.is_empty();
         if matches!(self.state, State::Broken) {
             return Finding::Unknown;
         }
-        if !self.is_between_boxes() && !matches!(self.state, State::ToEnd) {
+        if !between_boxes && !matches!(self.state, State::ToEnd) {
             return Finding::Incomplete("the last box is cut off");
         }
         if !self.seen.moov {
@@ -333,7 +323,6 @@ impl Seen {
                 self.moof = true;
                 self.moof_is_bare = true;
             }
-            b"mfra" => self.mfra = true,
             _ => {}
         }
     }

@@ -72,35 +72,6 @@ fn judge_in_chunks(expected: Expected, bytes: &[u8], chunk_bytes: usize) -> Find
     check.finish()
 }
 
-/// What says so before its end would be believed half, where the source names no length.
-#[test]
-fn only_a_whole_file_names_its_end() {
-    for clip in videos() {
-        let mut check = ContainerCheck::new(Expected::Any);
-        for (n, byte) in clip.bytes.iter().enumerate() {
-            let is_whole = !check.names_its_end() || !matches!(check.clone().finish(), Finding::Complete(_));
-            assert!(is_whole, "{}: after {n} bytes", clip.name);
-            check.push(std::slice::from_ref(byte));
-        }
-        let sized = self_delimiting().iter().any(|sized| sized.name == clip.name);
-        let has_index_of_fragments = clip.bytes.windows(4).any(|w| w == b"mfra");
-        assert_eq!(
-            check.names_its_end(),
-            sized || has_index_of_fragments,
-            "{}",
-            clip.name
-        );
-    }
-    for picture in [
-        &include_bytes!("../../../tests/fixtures/media/picture.png")[..],
-        b"ID3",
-    ] {
-        let mut check = ContainerCheck::new(Expected::Any);
-        check.push(picture);
-        assert!(!check.names_its_end());
-    }
-}
-
 #[test]
 fn whole_videos_are_complete_with_what_ffprobe_says() {
     for clip in videos() {

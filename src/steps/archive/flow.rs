@@ -38,8 +38,20 @@ pub(super) struct Flow {
     check: ContainerCheck,
     read: u64,
     max: u64,
-    /// Keep the bytes even if nobody understands the container.
+    /// Keep the bytes even if nobody understands the container, or says where they end.
     unverified: bool,
+    /// By the length that was declared, or what the source said when it was asked for more.
+    end_is_known: bool,
+}
+
+/// What a source has behind the end of a body.
+enum Follows {
+    Nothing,
+    /// Of the same entity, by its tag.
+    Rest(Opened),
+    /// Of this entity or of another.
+    More,
+    Unsaid,
 }
 
 /// How the upload ended.
@@ -96,6 +108,7 @@ impl Flow {
             read: 0,
             max: ctx.max_object_bytes,
             unverified,
+            end_is_known: true,
         })
     }
 
@@ -260,50 +273,43 @@ impl Flow {
         }
     }
 
-    /// A body of no declared length also ends where its sender died. Unless the container names its end, the source is
-    /// asked for what follows. The length is known afterwards.
+    /// A body of no declared length also ends where its sender died, and no container tells for certain: the source is
+    /// asked what follows. The length is known afterwards.
     async fn find_end(&mut self, ctx: &Archive<'_>) -> Result<(), NotStored> {
-        if !self.check.names_its_end() {
-            let rest = Resume {
-                from: self.read,
-                total: None,
-                etag: self.etag.clone(),
-            };
-            match ctx.sources.open(&self.url, Some(&rest)).await {
-                Ok(more) if more.start == self.read => return self.go_on(more),
-                Ok(whole) => self.same_again(whole).await?,
-                Err(e @ (SourceError::Unavailable { .. } | SourceError::Broken(_))) => {
-                    return Err(source_trouble(e));
-                }
-                Err(SourceError::Odd { status: 206 }) => return Err(broken()), // there is more, of who knows what
-                // 416 says that nothing follows; a link that is good for one download says nothing any more.
-                Err(_) => {}
+        match self.what_follows(ctx).await {
+            Follows::Rest(rest) => {
+                self.total = rest.total;
+                self.body = rest.body;
+                return Ok(());
             }
+            Follows::More => return Err(broken()),
+            Follows::Nothing => {}
+            Follows::Unsaid if self.unverified => self.end_is_known = false,
+            Follows::Unsaid => return Err(NotStored::NotUnderstood { what: "end_unknown" }),
         }
         self.total = Some(self.read);
         Ok(())
     }
 
-    /// More did follow: the rest of what was cut, if a tag proves that it is of the same entity.
-    fn go_on(&mut self, more: Opened) -> Result<(), NotStored> {
-        if self.etag.is_none() {
-            return Err(broken());
-        }
-        self.total = more.total;
-        self.body = more.body;
-        Ok(())
-    }
-
-    /// A source that knows no ranges sends the whole once more. Two readings alike were not cut.
-    async fn same_again(&mut self, whole: Opened) -> Result<(), NotStored> {
-        let (mut hash, mut body) = (Sha256::new(), whole.body);
-        while let Some(chunk) = body.chunk().await.map_err(source_trouble)? {
-            hash.update(&chunk);
-        }
-        if hash.finalize() == self.hash.clone().finalize() {
-            Ok(())
-        } else {
-            Err(broken())
+    async fn what_follows(&mut self, ctx: &Archive<'_>) -> Follows {
+        let rest = Resume {
+            from: self.read,
+            total: None,
+            etag: self.etag.clone(),
+        };
+        match ctx.sources.open(&self.url, Some(&rest)).await {
+            // Most say it by 416, some by an empty range. A link that has died since says nothing, and never will
+            // again: what came of it is all that there is.
+            Err(SourceError::Odd { status: 416 } | SourceError::Dead { .. }) => Follows::Nothing,
+            Ok(rest) if rest.start == self.read && rest.total == Some(self.read) => Follows::Nothing,
+            Ok(rest) if rest.start == self.read && self.etag.is_some() => Follows::Rest(rest),
+            Ok(rest) if rest.start == self.read => Follows::More,
+            Ok(whole) => as_long_as(self.read, whole).await,
+            // It does not do ranges, or none of this file: then it is read once more.
+            Err(_) => match ctx.sources.open(&self.url, None).await {
+                Ok(whole) => as_long_as(self.read, whole).await,
+                Err(_) => Follows::Unsaid,
+            },
         }
     }
 
@@ -360,7 +366,9 @@ impl Flow {
     /// The whole is known: what it is, or why it is not to be stored.
     fn intent(&self, described: &Described) -> Result<Intent, NotStored> {
         let media = match self.check.clone().finish() {
-            Finding::Complete(_) if self.unverified => return Err(NotStored::UnderstoodAfterAll),
+            Finding::Complete(_) if self.unverified && self.end_is_known => {
+                return Err(NotStored::UnderstoodAfterAll);
+            }
             Finding::Complete(media) => Some(media),
             Finding::NotMedia(what) => return Err(not_a_file(what)),
             Finding::Incomplete(_) | Finding::Unknown if self.unverified => None,
@@ -391,6 +399,20 @@ struct Described {
     content_type: String,
     /// Where the upload looks for the digest.
     told: DigestToCome,
+}
+
+/// Another reading of the whole, by its length: two that are as long were not cut. The bytes may be others where each
+/// answer is made anew.
+async fn as_long_as(length: u64, whole: Opened) -> Follows {
+    let (mut read, mut body) = (0, whole.body);
+    while read <= length {
+        match body.chunk().await {
+            Ok(Some(chunk)) => read += chunk.len() as u64,
+            Ok(None) if read == length => return Follows::Nothing,
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Follows::More
 }
 
 async fn abandon(upload: &mpsc::Sender<Result<Bytes, BodyAbandoned>>, why: NotStored) -> Pumped {

@@ -13,7 +13,6 @@ pub(super) struct Fragments {
     tracks: [Timeline; MAX_TRACKS],
     /// The `traf` being read.
     current: Traf,
-    announced: bool,
 }
 
 /// One track's time; `id` 0 is a free place.
@@ -52,14 +51,8 @@ impl Fragments {
         }
     }
 
-    /// A `trex` has announced them.
-    pub(super) fn are_expected(&self) -> bool {
-        self.announced
-    }
-
     /// `trex`: what holds for samples of which nothing else is said.
     pub(super) fn read_defaults(&mut self, fields: &[u8]) {
-        self.announced = true;
         if let (Some(id), Some(duration)) = (number(fields, 4), number(fields, 12))
             && let Some(track) = self.track(id)
         {
