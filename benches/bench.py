@@ -61,3 +61,4 @@ try:
     main()
 finally:
     process.end_all()
+    shutil.rmtree(places.MEMORY, ignore_errors=True) # of a round that failed: it would be memory

@@ -119,10 +119,10 @@ def h_beside_copies(report):
     seed = Seeded("open").make()
     rounds, near, far = Rounds(), "16 copies", "16 copies, source and store apart"
     sides = {"idle": partial(paced_beside, 0, seed), near: partial(paced_beside, 16, seed)}
-    if shutil.disk_usage(places.MEMORY).free > ROOM_FOR_COPIES:
+    if shutil.disk_usage(places.MEMORY.parent).free > ROOM_FOR_COPIES:
         sides[far] = partial(paced_beside, 16, seed, apart=True)
     else:
-        report.absent("h: with source and store apart", f"less than {ROOM_FOR_COPIES >> 30} GiB free in {places.MEMORY}")
+        report.absent("h: with source and store apart", f"less than {ROOM_FOR_COPIES >> 30} GiB free in {places.MEMORY.parent}")
     for number in range(rounds.count):
         rounds.measure(number, sides)
     rounds.tell(report, "h")

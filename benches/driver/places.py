@@ -16,7 +16,7 @@ EXPRESS = BENCH / "express"
 PEERS = ROOT / "benches" / "peers"
 # Of this run alone; on the disk that is measured.
 SCRATCH = Path(os.environ.get("BENCH_DIR", BENCH / "scratch"))
-MEMORY = Path("/dev/shm") # a file system in memory
+MEMORY = Path("/dev/shm/catchment-bench") # in a file system in memory
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 ONLY = [s for s in os.environ.get("BENCH_ONLY", "").split(",") if s]

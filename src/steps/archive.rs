@@ -3,6 +3,7 @@
 //! becomes an object and a lost answer can be decided.
 
 mod conflicts;
+mod ending;
 mod flow;
 mod held;
 mod lending;

@@ -91,10 +91,10 @@ async fn what_a_store_does_not_do_is_found_and_named() {
     let subject = Subject::on(Kind::Seaweed).await;
     for (n, (expected, stage)) in stages().into_iter().enumerate() {
         let fault = FaultStore::before(&subject.store.bucket).await;
-        let blobs = S3Blobs::connect(options(&subject.store.bucket, &fault.url())).await;
         fault.script(stage);
         // Told again at the next start, whatever the first look left behind.
         for round in 1..=2 {
+            let blobs = S3Blobs::connect(options(&subject.store.bucket, &fault.url())).await;
             let found = blobs.examine(&format!("{n}/")).await.unwrap();
             let codes: Vec<_> = found.iter().filter_map(|f| f.fault()).collect();
             assert_eq!(codes, expected, "stage {n}, round {round}");
@@ -233,7 +233,6 @@ fn joined() -> String {
 async fn a_store_without_uploads_in_parts_is_no_worse_for_results_of_known_length() {
     let subject = Subject::on(Kind::Seaweed).await;
     let fault = FaultStore::before(&subject.store.bucket).await;
-    let blobs = S3Blobs::connect(options(&subject.store.bucket, &fault.url())).await;
     for (status, word) in [
         ("501 Not Implemented", "NotImplemented"),
         ("405 Method Not Allowed", "MethodNotAllowed"),
@@ -243,6 +242,7 @@ async fn a_store_without_uploads_in_parts_is_no_worse_for_results_of_known_lengt
             "POST" => Act::Answer(error(status, word)),
             _ => Act::Forward,
         });
+        let blobs = S3Blobs::connect(options(&subject.store.bucket, &fault.url())).await;
         assert_eq!(
             blobs.examine("").await.unwrap(),
             [Finding::KnowsNoParts],
@@ -250,6 +250,33 @@ async fn a_store_without_uploads_in_parts_is_no_worse_for_results_of_known_lengt
         );
     }
     assert_eq!(Finding::KnowsNoParts.fault(), None);
+}
+
+/// Each try begins an upload and gives it up: once in a life of the process is enough, and trouble in passing says
+/// nothing of the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_in_parts_are_tried_until_the_store_has_said_once_what_it_does() {
+    let subject = Subject::on(Kind::Seaweed).await;
+    let fault = FaultStore::before(&subject.store.bucket).await;
+    let blobs = S3Blobs::connect(options(&subject.store.bucket, &fault.url())).await;
+    let begun = || {
+        let asked = fault.asked();
+        asked
+            .iter()
+            .filter(|a| a.method == "POST" && a.path.contains("uploads"))
+            .count()
+    };
+    fault.script(|a| match a.method.as_str() {
+        "POST" => Act::Answer(error("503 Slow Down", "SlowDown")),
+        _ => Act::Forward,
+    });
+    assert_eq!(blobs.examine("").await.unwrap(), []);
+    assert_eq!(begun(), 1);
+    fault.behave();
+    for _ in 0..3 {
+        assert_eq!(blobs.examine("").await.unwrap(), []);
+        assert_eq!(begun(), 2, "asked again, and then no more");
+    }
 }
 
 /// Whatever `degraded` can say of a store has a line with its next step.

@@ -1,6 +1,7 @@
 //! The bytes on their way: one chunk is always held back, so that the upload can be completed or abandoned with all
 //! of it known.
 
+use super::ending::{self, Follows};
 use super::lending::Lending;
 use super::{Archive, Hold, Job};
 use crate::crash_point;
@@ -42,16 +43,6 @@ pub(super) struct Flow {
     unverified: bool,
     /// By the length that was declared, or what the source said when it was asked for more.
     end_is_known: bool,
-}
-
-/// What a source has behind the end of a body.
-enum Follows {
-    Nothing,
-    /// Of the same entity, by its tag.
-    Rest(Opened),
-    /// Of this entity or of another.
-    More,
-    Unsaid,
 }
 
 /// How the upload ended.
@@ -276,7 +267,7 @@ impl Flow {
     /// A body of no declared length also ends where its sender died, and no container tells for certain: the source is
     /// asked what follows. The length is known afterwards.
     async fn find_end(&mut self, ctx: &Archive<'_>) -> Result<(), NotStored> {
-        match self.what_follows(ctx).await {
+        match ending::what_follows(ctx, &self.url, self.read, self.etag.clone()).await {
             Follows::Rest(rest) => {
                 self.total = rest.total;
                 self.body = rest.body;
@@ -289,28 +280,6 @@ impl Flow {
         }
         self.total = Some(self.read);
         Ok(())
-    }
-
-    async fn what_follows(&mut self, ctx: &Archive<'_>) -> Follows {
-        let rest = Resume {
-            from: self.read,
-            total: None,
-            etag: self.etag.clone(),
-        };
-        match ctx.sources.open(&self.url, Some(&rest)).await {
-            // Most say it by 416, some by an empty range. A link that has died since says nothing, and never will
-            // again: what came of it is all that there is.
-            Err(SourceError::Odd { status: 416 } | SourceError::Dead { .. }) => Follows::Nothing,
-            Ok(rest) if rest.start == self.read && rest.total == Some(self.read) => Follows::Nothing,
-            Ok(rest) if rest.start == self.read && self.etag.is_some() => Follows::Rest(rest),
-            Ok(rest) if rest.start == self.read => Follows::More,
-            Ok(whole) => as_long_as(self.read, whole).await,
-            // It does not do ranges, or none of this file: then it is read once more.
-            Err(_) => match ctx.sources.open(&self.url, None).await {
-                Ok(whole) => as_long_as(self.read, whole).await,
-                Err(_) => Follows::Unsaid,
-            },
-        }
     }
 
     fn take(&mut self, chunk: Bytes) -> Result<Bytes, NotStored> {
@@ -399,20 +368,6 @@ struct Described {
     content_type: String,
     /// Where the upload looks for the digest.
     told: DigestToCome,
-}
-
-/// Another reading of the whole, by its length: two that are as long were not cut. The bytes may be others where each
-/// answer is made anew.
-async fn as_long_as(length: u64, whole: Opened) -> Follows {
-    let (mut read, mut body) = (0, whole.body);
-    while read <= length {
-        match body.chunk().await {
-            Ok(Some(chunk)) => read += chunk.len() as u64,
-            Ok(None) if read == length => return Follows::Nothing,
-            Ok(None) | Err(_) => break,
-        }
-    }
-    Follows::More
 }
 
 async fn abandon(upload: &mpsc::Sender<Result<Bytes, BodyAbandoned>>, why: NotStored) -> Pumped {
